@@ -1,0 +1,85 @@
+"""Find and read devices/*.toml and studies/*.toml: in the wheel, in a checkout, or by path."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from .config import Device, Study
+from .errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+__all__ = ["load_device", "load_study", "names"]
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+def _folder(kind: str) -> Path:
+    inside = Path(__file__).parent / kind
+    return inside if inside.is_dir() else Path(__file__).parent.parent / kind
+
+
+def names(kind: str) -> list[str]:
+    """Names that ship with paser-opt; ``kind`` is "devices" or "studies"."""
+    return sorted(path.stem for path in _folder(kind).glob("*.toml"))
+
+
+def load_device(name: str) -> Device:
+    """A device by its name in devices/, or by the path of a TOML file. Raises ConfigError."""
+    return _read(Device, "devices", name)
+
+
+def load_study(name: str) -> Study:
+    """A study by its name in studies/, or by the path of a TOML file. Raises ConfigError."""
+    return _read(Study, "studies", name)
+
+
+def _read(model: type[ConfigT], kind: str, name: str) -> ConfigT:
+    path = Path(name) if name.endswith(".toml") or "/" in name else _folder(kind) / f"{name}.toml"
+    if not path.is_file():
+        known = names(kind)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(
+            f"no {model.__name__.lower()} {name!r}{hint} Known: {', '.join(known)}; or give the path of a .toml file"
+        )
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error, model)}") from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first fault of a pydantic error in one line: field, fault, mend."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        fields = _fields(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), fields, n=1)
+        message = f"unknown key; did you mean {near[0]!r}?" if near else f"unknown key; known: {', '.join(fields)}"
+    more = len(error.errors()) - 1
+    return f"{where or 'file'}: {message}" + (f" (and {more} more)" if more else "")
+
+
+def _fields(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)

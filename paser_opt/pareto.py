@@ -1,0 +1,35 @@
+"""Fronts and hypervolumes over named objectives (moocore does the arithmetic)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import moocore
+import numpy as np
+
+from .config import OBJECTIVES
+
+__all__ = ["front", "hypervolume"]
+
+Values = Mapping[str, float]
+
+
+def _matrix(points: Sequence[Values], objectives: Sequence[str]) -> tuple[np.ndarray, list[bool]]:
+    matrix = np.array([[point[name] for name in objectives] for point in points], dtype=float)
+    return matrix.reshape(len(points), len(objectives)), [OBJECTIVES[name] == "maximize" for name in objectives]
+
+
+def front(points: Sequence[Values], objectives: Sequence[str]) -> list[int]:
+    """Indices of the points no other point dominates, in the order given; of equal points, the first."""
+    if not points:
+        return []
+    matrix, maximise = _matrix(points, objectives)
+    return [int(i) for i in np.flatnonzero(moocore.is_nondominated(matrix, maximise=maximise))]
+
+
+def hypervolume(points: Sequence[Values], objectives: Sequence[str], reference: Values) -> float:
+    """Volume between the points and ``reference``; points beyond the reference add nothing."""
+    matrix, maximise = _matrix(points, objectives)
+    if not len(matrix):
+        return 0.0
+    return float(moocore.hypervolume(matrix, ref=[reference[name] for name in objectives], maximise=maximise))

@@ -1,0 +1,78 @@
+"""Images into a grid of patches and back, without a loop over patches.
+
+An image whose size the grid does not divide is padded at its right and bottom edge and the padding cropped
+after stitching, so every pixel of the image comes from exactly one patch and none is left over.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["IGNORE", "confusion", "patch_size", "pad_to_grid", "split", "split_mask", "stitch"]
+
+IGNORE = 255
+"""Mask value of pixels that count neither in a loss nor in a score."""
+
+Grid = tuple[int, int]
+
+
+def patch_size(height: int, width: int, grid: Grid) -> tuple[int, int]:
+    """(height, width) of one patch, the image padded up to the grid."""
+    return -(-height // grid[0]), -(-width // grid[1])
+
+
+def pad_to_grid(images: Tensor, grid: Grid, value: float | None = None) -> Tensor:
+    """(N, C, H, W) → (N, C, gh·h, gw·w): edges repeated, or filled with ``value``."""
+    height, width = images.shape[-2:]
+    h, w = patch_size(height, width, grid)
+    extra = (0, grid[1] * w - width, 0, grid[0] * h - height)
+    if not any(extra):
+        return images
+    return F.pad(images, extra, mode="replicate") if value is None else F.pad(images, extra, value=value)
+
+
+def split(images: Tensor, grid: Grid, halo: int = 0) -> Tensor:
+    """(N, C, H, W) → (N, P, C, h + 2·halo, w + 2·halo), patches row by row.
+
+    The halo is context from the neighbouring patches; beyond the image its edge is repeated.
+    """
+    images = pad_to_grid(images, grid)
+    n, c, height, width = images.shape
+    h, w = height // grid[0], width // grid[1]
+    if not halo:
+        tiles = images.reshape(n, c, grid[0], h, grid[1], w).permute(0, 2, 4, 1, 3, 5)
+    else:
+        padded = F.pad(images, (halo, halo, halo, halo), mode="replicate")
+        tiles = padded.unfold(2, h + 2 * halo, h).unfold(3, w + 2 * halo, w).permute(0, 2, 3, 1, 4, 5)
+    return tiles.reshape(n, grid[0] * grid[1], c, h + 2 * halo, w + 2 * halo)
+
+
+def split_mask(masks: Tensor, grid: Grid) -> Tensor:
+    """(N, H, W) → (N, P, h, w); padding is IGNORE."""
+    padded = pad_to_grid(masks[:, None], grid, value=IGNORE)
+    n, _, height, width = padded.shape
+    h, w = height // grid[0], width // grid[1]
+    return padded.reshape(n, grid[0], h, grid[1], w).permute(0, 1, 3, 2, 4).reshape(n, -1, h, w)
+
+
+def stitch(patches: Tensor, grid: Grid, height: int, width: int) -> Tensor:
+    """(N, P, …, h, w) without halo → (N, …, height, width), the inverse of :func:`split`."""
+    n, _, *middle, h, w = patches.shape
+    tiles = patches.reshape(n, grid[0], grid[1], -1, h, w).permute(0, 3, 1, 4, 2, 5)
+    return tiles.reshape(n, *middle, grid[0] * h, grid[1] * w)[..., :height, :width]
+
+
+def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """Confusion matrices over the last two dimensions: (…, h, w) labels → (…, classes, classes) int64.
+
+    Row = truth, column = prediction; pixels whose truth is IGNORE are left out.
+    """
+    lead = predicted.shape[:-2]
+    predicted, truth = predicted.reshape(-1, *predicted.shape[-2:]), truth.reshape(-1, *truth.shape[-2:])
+    count = predicted.shape[0]
+    cell = truth.long() * classes + predicted.long()
+    cell += torch.arange(count, device=cell.device)[:, None, None] * classes**2
+    counted = torch.bincount(cell[truth != IGNORE], minlength=count * classes**2)
+    return counted.reshape(*lead, classes, classes)

@@ -1,0 +1,309 @@
+"""What is measured and kept, as strict records with a JSON round trip; no torch in here.
+
+A number never travels without its origin: ``how`` says whether it was measured, counted or estimated,
+and a figure that is missing is ``None`` with a ``reason``. Files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .config import PipelineConfig, Study
+from .errors import RunError
+
+__all__ = [
+    "FORMAT",
+    "Alone",
+    "Cost",
+    "DataSummary",
+    "Energy",
+    "Entry",
+    "Evaluation",
+    "GalleryItem",
+    "How",
+    "Latency",
+    "Machine",
+    "Memory",
+    "Profile",
+    "Quantity",
+    "RunRecord",
+    "TrialRecord",
+    "Versus",
+    "read_record",
+    "write_text",
+]
+
+FORMAT = 1
+"""Version of the files of a run; raised when an older one could not be read any more."""
+
+How = Literal["measured", "counter", "sampled", "counted", "predicted", "estimated"]
+"""measured: timed here · counter: hardware energy counter · sampled: power sensor integrated over time ·
+counted: exact arithmetic · predicted: composed from measured parts · estimated: a model, not a measurement."""
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+    def write(self, path: Path) -> None:
+        """Write as JSON; the file is there whole or not at all."""
+        write_text(path, self.model_dump_json(indent=1) + "\n")
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+def read_record(kind: type[RecordT], path: Path) -> RecordT:
+    """Read one record. Raises RunError with the file and the field that is wrong."""
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise RunError(f"{path} is not a text file; it is damaged: remove it and run again") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RunError(f"{path} is damaged or of another version: {where}: {first['msg']}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` beside ``path``, flush it to disk, then rename over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+# --- measurements -------------------------------------------------------------------------------------
+
+
+class Quantity(Record):
+    """One number with its origin; ``value`` None means missing, and ``reason`` says why."""
+
+    value: float | None
+    how: How
+    source: str = ""
+    reason: str | None = None
+    low: float | None = Field(None, description="95 % interval")
+    high: float | None = None
+
+    @model_validator(mode="after")
+    def _why(self) -> Quantity:
+        if self.value is None and not self.reason:
+            raise ValueError("a missing value needs a reason")
+        return self
+
+
+class Latency(Record):
+    """Wall time of one call, seconds."""
+
+    median_s: float = Field(gt=0)
+    p95_s: float | None = Field(None, description="None under 90 samples, too few for a 95th percentile's bound")
+    low_s: float = Field(description="95 % interval of the median")
+    high_s: float
+    samples: int = Field(ge=1)
+    stable: bool
+    verdict: str = Field(description="in words: why it is or is not stable")
+
+
+class Energy(Record):
+    """Energy of one call, joules. Gross is all the meter saw; net is gross less idle power × time."""
+
+    gross_j: float | None
+    net_j: float | None
+    idle_w: float | None = None
+    how: Literal["counter", "sampled", "estimated"] | None
+    source: str = Field(description="meter, and the sensors or rails it summed")
+    samples: int = 0
+    stable: bool = False
+    reason: str | None = None
+
+
+class Memory(Record):
+    """Peak bytes of one call beyond its inputs, and the bytes of its weights."""
+
+    peak_bytes: int | None
+    weight_bytes: int
+    how: Literal["measured", "counted"]
+    source: str
+    reason: str | None = None
+
+
+class Entry(Record):
+    """What one workload costs on one device: a model at a shape and batch, or a step of the routing."""
+
+    key: str
+    batch: int
+    params: int
+    macs: int = Field(description="multiply-accumulates of one call (fvcore's unit); FLOPs = 2·MACs")
+    uncounted: dict[str, int] = Field(default_factory=dict, description="operations fvcore has no rule for")
+    latency: Latency
+    energy: Energy
+    memory: Memory
+
+
+class Machine(Record):
+    """What the measurements were taken on."""
+
+    device: str
+    system: str
+    processor: str
+    cores: int
+    threads: int
+    memory_bytes: int | None = None
+    accelerator: str | None = None
+    runtime: str
+    precision: str
+    versions: dict[str, str] = Field(default_factory=dict)
+    state: dict[str, str] = Field(default_factory=dict, description="governor, clocks, power mode, throttling")
+
+
+class Profile(Record):
+    """All measurements of one device, by workload key."""
+
+    format: int = FORMAT
+    machine: Machine
+    created: str
+    seconds: float
+    entries: dict[str, Entry]
+
+
+# --- results ------------------------------------------------------------------------------------------
+
+
+class Cost(Record):
+    """Mean cost of one image through a pipeline."""
+
+    macs: float = Field(description="full convention: S passes of f_0, policy, every patch")
+    paper_macs: float = Field(description="the paper's: one pass of f_0 and the patches sent on, no policy")
+    latency_s: Quantity
+    energy_j: Quantity
+    memory_bytes: Quantity
+    parts_s: dict[str, float] = Field(default_factory=dict, description="latency by step")
+
+    @property
+    def gflops(self) -> float:
+        """Full convention, 2·MACs / 1e9."""
+        return 2 * self.macs / 1e9
+
+
+class Alone(Record):
+    """One model used by itself: f_0 on the whole image in one pass, f_i on every patch."""
+
+    model: int
+    name: str
+    params: int
+    iou: float
+    cost: Cost
+
+
+class Versus(Record):
+    """A paired difference of IoU against a baseline, 95 % bootstrap interval over images."""
+
+    baseline: str
+    baseline_iou: float
+    difference: float
+    low: float
+    high: float
+
+
+class Evaluation(Record):
+    """A pipeline on one split."""
+
+    split: Literal["val", "test"]
+    images: int
+    iou: float = Field(description="mean over classes of the IoU of the summed confusion matrix (data-set IoU)")
+    iou_low: float = Field(description="95 % bootstrap interval over images")
+    iou_high: float
+    image_iou: float = Field(description="mean over images of the image's own IoU")
+    class_iou: list[float | None]
+    per_image: list[float]
+    usage: list[float] = Field(description="share of patches kept by f_0 … f_m")
+    cost: Cost
+    random: Versus | None = Field(None, description="against a random route with exactly the same usage")
+    oracle_iou: float | None = Field(None, description="the best route by the same reward, λ and cost, labels known")
+    alone: list[Alone] = Field(default_factory=list)
+
+    @property
+    def iou_per_gflop(self) -> float:
+        """Full convention: IoU / (2·MACs / 1e9)."""
+        return self.iou / self.cost.gflops
+
+    @property
+    def iou_per_gflop_paper(self) -> float:
+        """The paper's: a multiply-accumulate is one FLOP, MC passes and policy are not charged."""
+        return self.iou / (self.cost.paper_macs / 1e9)
+
+
+class TrialRecord(Record):
+    """One trial, whole."""
+
+    format: int = FORMAT
+    number: int
+    state: Literal["complete", "pruned", "failed"]
+    reason: str = ""
+    tag: str = Field("", description='"paper", "corner …", or "" for a sampled one')
+    params: dict[str, Any] = Field(description="as Optuna knows them")
+    pipeline: PipelineConfig
+    values: dict[str, float] = Field(default_factory=dict, description="objective → value, on val")
+    val: Evaluation | None = None
+    test: Evaluation | None = Field(None, description="only of front members, once, when the search has ended")
+    measured_latency: Quantity | None = Field(None, description="of the routed pipeline, end to end, on test images")
+    started: str
+    seconds: float
+    clock_s: float = Field(description="search seconds spent up to the end of this trial, over all sessions")
+    stages: dict[str, float] = Field(default_factory=dict, description="stage → seconds; 0 means taken from the store")
+    warnings: list[str] = Field(default_factory=list)
+    weights: dict[str, str] = Field(default_factory=dict, description="part → key in the stage store")
+
+
+class DataSummary(Record):
+    """The data of a run."""
+
+    kind: str
+    fingerprint: str
+    images: dict[str, int] = Field(description="part → number of images")
+    height: int
+    width: int
+    channels: int
+    class_names: list[str]
+
+
+class GalleryItem(Record):
+    """One test image through one front member; files lie beside the index."""
+
+    trial: int
+    name: str
+    image: str
+    truth: str
+    mask: str
+    route: list[list[int]] = Field(description="model per patch, (rows, columns)")
+    confidence: list[list[float]] = Field(description="the policy's probability of its choice")
+    iou: float
+
+
+class RunRecord(Record):
+    """What a run folder holds, besides its trials."""
+
+    format: int = FORMAT
+    study: Study
+    data: DataSummary
+    created: str
+    finished: bool = False
+    reference: dict[str, float] | None = Field(None, description="hypervolume's reference point, frozen after the pilot")
+    notes: list[str] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict)
+    gallery: list[GalleryItem] = Field(default_factory=list)

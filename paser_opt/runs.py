@@ -1,0 +1,75 @@
+"""The folder of one run: where everything lies, and its records read back.
+
+    runs/<study>/run.json           what was searched, on what, when (RunRecord)
+                 study.db           Optuna's SQLite file; only the search's one driver opens it
+                 trials/<n>/trial.json · history.jsonl
+                 profiles/<device>.json
+                 artifacts/         the stage store
+                 gallery/           test images with their routes (RunRecord.gallery)
+                 report.html · front.csv · front.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import RunError
+from .records import Profile, RunRecord, TrialRecord, read_record
+
+__all__ = ["RunFolder"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and records of a run; reads only what is asked for."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run. Raises RunError with the mend where there is none."""
+        if not (path / "run.json").is_file():
+            raise RunError(f"{path} holds no run (run.json is missing); `paser-opt search` makes one")
+        return cls(path)
+
+    @property
+    def run_file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "study.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    @property
+    def gallery(self) -> Path:
+        return self.path / "gallery"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def trial_folder(self, number: int) -> Path:
+        return self.path / "trials" / str(number)
+
+    def trial_file(self, number: int) -> Path:
+        return self.trial_folder(number) / "trial.json"
+
+    def profile_file(self, device: str) -> Path:
+        return self.path / "profiles" / f"{device}.json"
+
+    def run(self) -> RunRecord:
+        return read_record(RunRecord, self.run_file)
+
+    def trials(self) -> list[TrialRecord]:
+        """All finished trials, by number."""
+        files = sorted(self.path.glob("trials/*/trial.json"), key=lambda file: int(file.parent.name))
+        return [read_record(TrialRecord, file) for file in files]
+
+    def profiles(self) -> dict[str, Profile]:
+        """Device name → profile."""
+        return {file.stem: read_record(Profile, file) for file in sorted(self.path.glob("profiles/*.json"))}
