@@ -164,13 +164,12 @@ class TrainConfig(Config):
         "expected", description="exact expected reward, or REINFORCE as published"
     )
     entropy_bonus: float = Field(0.01, ge=0, description="expected: weight of the policy's entropy, annealed to 0")
-    reward: Literal["iou", "soft_iou", "dice", "accuracy", "image_iou"] = Field(
-        "image_iou", description="A of Eq. 2; image_iou: change in the whole image's IoU × patches"
+    reward: Literal["iou", "soft_iou", "dice", "accuracy", "image_iou", "data_iou"] = Field(
+        "data_iou", description="A of Eq. 2 (paper: iou of the patch); data_iou: change of the data set's IoU"
     )
     charge_f0: bool = Field(False, description="charge C(0) for keeping f_0 (paper: it has run anyway: 0)")
     crops: Literal["random", "grid"] = Field("random", description="patches f_i train on: anywhere, or the grid's")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where it is fast")
-    channels_last: bool = True
 
 
 class PipelineConfig(Config):

@@ -35,6 +35,7 @@ __all__ = [
     "TrialRecord",
     "Versus",
     "read_record",
+    "write_bytes",
     "write_text",
 ]
 
@@ -72,12 +73,17 @@ def read_record(kind: type[RecordT], path: Path) -> RecordT:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, flush it to disk, then rename over it."""
+    """Write ``text`` so that the file is there whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path``, flush it to disk, then rename over it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

@@ -1,0 +1,38 @@
+"""The family f_0 … f_m and its policy, made from configurations and a seed."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..config import Grid, PolicyConfig, UNetConfig
+from .policy import PooledPolicy, ReferencePolicy
+from .unet import UNet
+
+__all__ = ["PUBLISHED", "build_policy", "build_unet", "parameter_count"]
+
+PUBLISHED = (UNetConfig(base=8, depth=2), UNetConfig(base=16, depth=4), UNetConfig(base=64, depth=4))
+"""The paper's f_0, f_1, f_2."""
+
+
+def build_unet(config: UNetConfig, *, seed: int) -> UNet:
+    """A UNet with weights drawn from ``seed``; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet(config)
+
+
+def build_policy(
+    config: PolicyConfig, *, models: int, grid: Grid, classes: int, channels: int, seed: int
+) -> PooledPolicy | ReferencePolicy:
+    """The policy over ``models`` models for a grid of patches, with weights drawn from ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if config.kind == "reference":
+            return ReferencePolicy(models=models, grid=grid)
+        return PooledPolicy(config, models=models, grid=grid, classes=classes, channels=channels)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,84 @@
+"""The segmentation UNet f_i: a stem, levels down, levels up with skips, a head.
+
+The published f_0, f_1, f_2 (PaSeR, AAAI 2024) are UNetConfig(base=8, depth=2), (16, 4) and (64, 4): with one
+input channel and three classes 16,571 / 1,080,595 / 17,275,459 parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import UNetConfig
+
+__all__ = ["UNet", "smallest_extent"]
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "instance":
+        return nn.InstanceNorm2d(channels)  # no affine parameters, as published
+    if kind == "group":
+        return nn.GroupNorm(min(8, channels), channels)
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.Identity()
+
+
+def _double_conv(inside: int, middle: int, outside: int, norm: str) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, middle, 3, padding=1),
+        _norm(norm, middle),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(middle, outside, 3, padding=1),
+        _norm(norm, outside),
+        nn.ReLU(inplace=True),
+    )
+
+
+class UNet(nn.Module):
+    """Images (N, C, H, W) → logits (N, classes, H, W), any H and W ≥ :func:`smallest_extent`."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        base, depth, norm = config.base, config.depth, config.norm
+        # Bilinear upsampling has no weights to halve the channels, so the deepest level keeps half its width.
+        widths = [base * 2**level for level in range(depth)] + [base * 2 ** (depth - 1)]
+        self.stem = nn.Conv2d(config.in_channels, base // 2, 1)
+        self.entry = _double_conv(base // 2, base, base, norm)
+        self.down = nn.ModuleList(
+            _double_conv(above, below, below, norm)
+            for above, below in zip(widths, widths[1:], strict=False)
+        )
+        self.up = nn.ModuleList(
+            _double_conv(2 * widths[level], widths[level], widths[max(level - 1, 0)], norm)
+            for level in reversed(range(depth))
+        )
+        self.drop = nn.Dropout(config.dropout)
+        self.head = nn.Conv2d(base, config.classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        size = images.shape[-2:]
+        x = images if self.config.scale == 1 else F.avg_pool2d(images, round(1 / self.config.scale))
+        x = self.entry(self.stem(x))  # (N, base, h, w)
+        skips = [x]
+        for block in self.down:
+            x = self.drop(block(F.max_pool2d(x, 2)))  # (N, base·2^level, h / 2^level, w / 2^level)
+            skips.append(x)
+        skips.pop()
+        for level, block in enumerate(self.up):
+            skip = skips.pop()
+            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
+            x = block(torch.cat([skip, x], dim=1))
+            if level == 0:
+                x = self.drop(x)
+        logits: Tensor = self.head(x)
+        if self.config.scale != 1:
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return logits
+
+
+def smallest_extent(config: UNetConfig) -> int:
+    """Pixels of the smallest image side: the deepest level keeps 2 × 2, or its norm has nothing to average."""
+    return round(2 ** (config.depth + 1) / config.scale)

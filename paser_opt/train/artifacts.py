@@ -1,0 +1,104 @@
+"""The stage store: what a stage made, under the hash of everything it was made from.
+
+The key hashes the stage's configuration, the keys of what it builds on, the data's fingerprint and the code of
+the rooms that train, so an entry can never be mistaken for another and nothing that is stored is made twice.
+Entries are safetensors files; each holds a digest of its tensors, and one that does not match is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..records import write_bytes
+
+__all__ = ["Artifact", "ArtifactStore", "Tensors"]
+
+Tensors = Mapping[str, Tensor]
+_ROOMS = ("data", "models", "train", "patches.py", "config.py")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What one stage made: tensors by name, notes (JSON values), its key and what making it took."""
+
+    key: str
+    tensors: dict[str, Tensor]
+    notes: dict[str, Any]
+    seconds: float
+    cached: bool
+
+
+class ArtifactStore:
+    """A folder of finished stages. Several processes may use it at once: files appear whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def key(self, stage: str, **made_from: Any) -> str:
+        """Content address of a stage: ``made_from`` holds JSON values, keys of upstream stages included."""
+        text = json.dumps([stage, made_from, code_version()], sort_keys=True, default=str)
+        return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+    def path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+    def get(self, key: str) -> Artifact | None:
+        """The entry, or None where it is missing or damaged (damaged ones are removed)."""
+        path = self.path(key)
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if header.get("digest") != _digest(tensors):
+                raise ValueError("digest")
+            notes = json.loads(header["notes"])
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError, ValueError, KeyError):
+            path.unlink(missing_ok=True)
+            return None
+        return Artifact(key, tensors, notes, seconds=0.0, cached=True)
+
+    def get_or_make(self, key: str, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> Artifact:
+        """The stored entry, or ``make()``'s (tensors, notes), stored."""
+        found = self.get(key)
+        if found:
+            return found
+        start = time.monotonic()
+        made, notes = make()
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in made.items()}
+        header = {"digest": _digest(tensors), "notes": json.dumps(notes)}
+        write_bytes(self.path(key), save(tensors, metadata=header))
+        return Artifact(key, tensors, notes, seconds=time.monotonic() - start, cached=False)
+
+
+def _digest(tensors: Tensors) -> str:
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return sha.hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """Hash of the sources whose change may change a stage's result, and of torch's version."""
+    root = Path(__file__).parent.parent
+    files = [file for room in _ROOMS for file in ((root / room).rglob("*.py") if "." not in room else [root / room])]
+    sha = hashlib.sha256(torch.__version__.encode())
+    for file in sorted(files):
+        sha.update(file.read_bytes())
+    return sha.hexdigest()[:16]

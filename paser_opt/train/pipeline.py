@@ -1,0 +1,359 @@
+"""All stages in order, each taken from the store where it has been made before.
+
+    pretrain f_1 … f_m ─→ teacher logits ─→ distill f_0 ─→ tables ─→ policy ─→ fine-tune ─→ tables ─→ policy
+
+Keys name only what a stage depends on: trials that differ in λ share everything before the policy, trials that
+differ in β share pretraining, and a model's table is shared by every family it is part of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config import PipelineConfig
+from ..data import Part, SegmentationData
+from ..evaluate import image_probability, patch_confusions, whole_confusions
+from ..models import PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
+from ..patches import patch_size, split, split_mask
+from ..progress import Progress
+from .artifacts import ArtifactStore, Tensors
+from .distill import distill, teacher_logits
+from .finetune import finetune
+from .loop import History
+from .pretrain import pretrain
+from .reinforce import Bandit, choose, train_policy
+from .reward import gains, rewards
+
+__all__ = ["Table", "Trained", "train_pipeline"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything a route can lead to on one part of the data."""
+
+    hard: Tensor  # (N, P, M, K, K) confusion matrices, row = truth
+    soft: Tensor  # (N, P, M, K, K) expected confusion of the class probabilities
+    observation: Tensor  # (N, D, h, w) what the policy sees
+
+    def routed(self, action: Tensor) -> Tensor:
+        """Confusion matrices (N, K, K) of the images under routes (N, P)."""
+        index = action[:, :, None, None, None].expand(-1, -1, 1, *self.hard.shape[-2:])
+        return self.hard.gather(2, index).sum(dim=(1, 2))
+
+
+@dataclass
+class Trained:
+    """One trained pipeline: its weights, its tables, and the record of how it came about."""
+
+    config: PipelineConfig
+    models: list[UNet]
+    policy: PooledPolicy | ReferencePolicy
+    cost_per_patch: Tensor  # (models,)
+    tables: Callable[[str], Table]
+    keys: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    histories: dict[str, History] = field(default_factory=dict)
+
+    def bandit(self, table: Table) -> Bandit:
+        """The policy's problem on ``table``, by this pipeline's λ, A and C."""
+        training = self.config.training
+        gain = gains(table.hard, table.soft, training.reward)
+        return Bandit(
+            table.observation,
+            rewards(gain, self.cost_per_patch, self.config.cost_weight, charge_f0=training.charge_f0),
+        )
+
+    def route(self, table: Table) -> Tensor:
+        """The policy's argmax route (N, P) of every image of ``table``."""
+        device = next(self.policy.parameters()).device
+        return choose(self.policy, table.observation.to(device)).flatten(1).cpu()
+
+
+class _Trainer:
+    """One run through the stages; holds what they share."""
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        data: SegmentationData,
+        store: ArtifactStore,
+        cost_per_patch: Sequence[float],
+        device: torch.device,
+        progress: Progress,
+    ) -> None:
+        self.config, self.data, self.store, self.device, self.progress = config, data, store, device, progress
+        self.training = config.training
+        self.models = [build_unet(model, seed=config.seed + i).to(device) for i, model in enumerate(config.models)]
+        self.policy = build_policy(
+            config.policy,
+            models=len(config.models),
+            grid=config.grid,
+            classes=data.classes,
+            channels=data.channels,
+            seed=config.seed,
+        ).to(device)
+        self.out = Trained(config, self.models, self.policy, torch.tensor(cost_per_patch), self.table)
+        self.shape = patch_size(data.height, data.width, config.grid)
+        # What every stage depends on; the tables and the teacher add the grid.
+        self.common = {"data": data.fingerprint, "seed": config.seed, "device": device.type}
+        self.model_keys = [""] * len(self.models)
+        self._tables: dict[tuple[str, ...], Table] = {}
+
+    # --- the store ------------------------------------------------------------------------------------
+
+    def stage(self, name: str, key: str, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> dict[str, Tensor]:
+        artifact = self.store.get_or_make(key, make)
+        self.out.seconds[name] = self.out.seconds.get(name, 0.0) + artifact.seconds
+        if "history" in artifact.notes:
+            self.out.histories[name] = artifact.notes["history"]
+        return artifact.tensors
+
+    def trained(
+        self, name: str, key: str, module: UNet | PooledPolicy | ReferencePolicy, train: Callable[[], History]
+    ) -> None:
+        """Bring ``module`` to what the stage makes of it."""
+
+        def make() -> tuple[Tensors, dict[str, Any]]:
+            history = train()
+            return module.state_dict(), {"history": history}
+
+        module.load_state_dict(self.stage(name, key, make))
+        module.eval()
+
+    def fields(self, *names: str) -> dict[str, Any]:
+        """The training fields a stage depends on."""
+        return {name: getattr(self.training, name) for name in names}
+
+    # --- stages ---------------------------------------------------------------------------------------
+
+    def run(self) -> Trained:
+        for index in range(1, len(self.models)):
+            self.pretrain(index)
+        self.distill()
+        self.train_policy("policy", self.training.policy_epochs)
+        if self.training.finetune_epochs and len(self.data.finetune):
+            self.finetune()
+        names = [f"f_{index}" for index in range(len(self.models))]
+        self.out.keys.update(zip(names, self.model_keys, strict=True))
+        return self.out
+
+    def pretrain(self, index: int) -> None:
+        config = self.config
+        key = self.store.key(
+            "pretrain",
+            **self.common,
+            model=config.models[index].model_dump(),
+            index=index,
+            patch=self.shape,
+            halo=config.halo,
+            grid=config.grid if self.training.crops == "grid" else None,
+            val_grid=config.grid,
+            **self.fields(
+                "pretrain_epochs", "pretrain_batch", "learning_rate", "weight_decay", "class_weights", "crops",
+                "precision",
+            ),
+        )  # fmt: skip
+        self.trained(
+            f"pretrain f_{index}",
+            key,
+            self.models[index],
+            lambda: pretrain(
+                self.models[index], self.data, self.training, grid=config.grid, halo=config.halo, name=f"f_{index}",
+                seed=config.seed + index, device=self.device, progress=self.progress,
+            ),
+        )  # fmt: skip
+        self.model_keys[index] = key
+
+    def teacher(self) -> tuple[str, Tensor]:
+        config = self.config
+        key = self.store.key("teacher", model=self.model_keys[-1], grid=config.grid, halo=config.halo)
+
+        def make() -> tuple[Tensors, dict[str, Any]]:
+            self.progress.stage("teacher logits", 1)
+            images = self.data.pretrain.images.to(self.device)
+            logits = teacher_logits(
+                self.models[-1], images, grid=config.grid, halo=config.halo, precision=self.training.precision
+            )
+            return {"logits": logits}, {}
+
+        return key, self.stage("teacher logits", key, make)["logits"]
+
+    def distill(self) -> None:
+        config, beta = self.config, self.config.distill_weight
+        teacher_key, logits = self.teacher() if beta > 0 else ("", None)
+        key = self.store.key(
+            "distill",
+            **self.common,
+            model=config.models[0].model_dump(),
+            distill_weight=beta,
+            teacher=teacher_key,
+            **self.fields(
+                "distill_epochs", "distill_batch", "learning_rate", "weight_decay", "class_weights", "precision",
+                *(("distill_loss", "temperature") if beta > 0 else ()),
+            ),
+        )  # fmt: skip
+        self.trained(
+            "distill f_0",
+            key,
+            self.models[0],
+            lambda: distill(
+                self.models[0], logits, self.data, self.training, distill_weight=beta, seed=config.seed,
+                device=self.device, progress=self.progress,
+            ),
+        )  # fmt: skip
+        self.model_keys[0] = key
+
+    def train_policy(self, name: str, epochs: int, *, keep_start: bool = False, start: str = "") -> None:
+        bandit, val = self.out.bandit(self.table("policy")), self.out.bandit(self.table("val"))
+        config = self.config
+        key = self.store.key(
+            "policy",
+            **self.common,
+            models=self.model_keys,
+            start=start,
+            epochs=epochs,
+            policy=config.policy.model_dump(),
+            cost=self.out.cost_per_patch.tolist(),
+            **{field: getattr(config, field) for field in ("grid", "halo", "mc_samples", "cost_weight")},
+            **self.fields(
+                "policy_learning_rate", "policy_objective", "entropy_bonus", "reward", "charge_f0", "weight_decay",
+                "precision",
+            ),
+        )  # fmt: skip
+        self.trained(
+            name,
+            key,
+            self.policy,
+            lambda: train_policy(
+                self.policy, bandit, val, self.training, grid=config.grid, flips=self.data.flips, epochs=epochs,
+                seed=config.seed, device=self.device, progress=self.progress, stage=name, keep_start=keep_start,
+            ),
+        )  # fmt: skip
+        self.out.keys["policy"] = key
+
+    def finetune(self) -> None:
+        """Fine-tune every f_i on what is sent to it, then let the policy see what has become of them.
+
+        The policy goes on learning on D_RL, which no f_i was trained on: a reward taken on patches that a model
+        was just trained on flatters it.
+        """
+        config, policy_key = self.config, self.out.keys["policy"]
+        route, val_route = self.out.route(self.table("finetune")), self.out.route(self.table("val"))
+        before = list(self.model_keys)
+        for index in range(1, len(self.models)):
+            key = self.store.key(
+                "finetune",
+                model=before[index],
+                policy=policy_key,
+                grid=config.grid,
+                **self.fields("finetune_epochs", "finetune_learning_rate", "class_weights", "precision"),
+            )
+            self.trained(
+                f"fine-tune f_{index}",
+                key,
+                self.models[index],
+                lambda index=index: finetune(  # type: ignore[misc]
+                    self.models[index], route == index, val_route == index, self.data, self.training,
+                    grid=config.grid, halo=config.halo, name=f"f_{index}", seed=config.seed + index,
+                    device=self.device, progress=self.progress,
+                ),
+            )  # fmt: skip
+            self.model_keys[index] = key
+        epochs = max(1, self.training.policy_epochs // 2)
+        self.train_policy("policy after fine-tuning", epochs, keep_start=True, start=policy_key)
+
+    # --- tables ---------------------------------------------------------------------------------------
+
+    def table(self, part_name: str) -> Table:
+        """The table of one part of the data ("policy", "finetune", "val", "test") for the models as they are.
+
+        What scores (val, test) is computed in fp32, as the deployed pipeline computes; what trains, as it trains.
+        """
+        at = (part_name, *self.model_keys)
+        if at in self._tables:
+            return self._tables[at]
+        part: Part = getattr(self.data, part_name)
+        precision = "fp32" if part_name in ("val", "test") else self.training.precision
+        first = self.small_table(part_name, part, precision)
+        rest = [self.model_table(index, part_name, part, precision) for index in range(1, len(self.models))]
+        table = Table(
+            hard=torch.stack([one["hard"] for one in (first, *rest)], dim=2),
+            soft=torch.stack([one["soft"] for one in (first, *rest)], dim=2),
+            observation=first["observation"],
+        )
+        self._tables[at] = table
+        return table
+
+    def small_table(self, part_name: str, part: Part, precision: str) -> dict[str, Tensor]:
+        """f_0's confusion matrices and the policy's observation."""
+        config = self.config
+        key = self.store.key(
+            "screen",
+            model=self.model_keys[0],
+            part=part_name,
+            samples=config.mc_samples,
+            grid=config.grid,
+            policy=config.policy.kind,
+            stride=config.policy.stride,
+            precision=precision,
+        )
+
+        def make() -> tuple[Tensors, dict[str, Any]]:
+            self.progress.stage(f"table f_0 {part_name}", 1)
+            moved = part.to(self.device)
+            probability = image_probability(
+                self.models[0], moved.images, samples=config.mc_samples, precision=precision, seed=config.seed
+            )
+            hard, soft = whole_confusions(probability, moved.masks, config.grid)
+            observation = self.policy.observe(moved.images, probability)
+            return {"hard": hard.int(), "soft": soft, "observation": observation}, {}
+
+        return self.stage(f"table f_0 {part_name}", key, make)
+
+    def model_table(self, index: int, part_name: str, part: Part, precision: str) -> dict[str, Tensor]:
+        """Confusion matrices of f_i on every patch."""
+        config = self.config
+        key = self.store.key(
+            "table",
+            model=self.model_keys[index],
+            part=part_name,
+            grid=config.grid,
+            halo=config.halo,
+            precision=precision,
+        )
+
+        def make() -> tuple[Tensors, dict[str, Any]]:
+            self.progress.stage(f"table f_{index} {part_name}", 1)
+            moved = part.to(self.device)
+            hard, soft = patch_confusions(
+                self.models[index],
+                split(moved.images, config.grid, config.halo),
+                split_mask(moved.masks, config.grid),
+                self.data.classes,
+                halo=config.halo,
+                precision=precision,
+            )
+            return {"hard": hard.int(), "soft": soft}, {}
+
+        return self.stage(f"table f_{index} {part_name}", key, make)
+
+
+def train_pipeline(
+    config: PipelineConfig,
+    data: SegmentationData,
+    store: ArtifactStore,
+    cost_per_patch: Sequence[float],
+    *,
+    device: torch.device,
+    progress: Progress,
+) -> Trained:
+    """Run every stage of PaSeR for ``config``.
+
+    ``cost_per_patch`` is C of Eq. 3, one figure a model (see cost.predict). Raises DivergedError.
+    """
+    return _Trainer(config, data, store, cost_per_patch, device, progress).run()
