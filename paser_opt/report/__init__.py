@@ -1,0 +1,10 @@
+"""The report of a run: records → plain tuples (info) → figures → one offline page.
+
+Reads a run folder and nothing else, so a report can be made on another machine, without torch.
+"""
+
+from __future__ import annotations
+
+from .page import write_report
+
+__all__ = ["write_report"]

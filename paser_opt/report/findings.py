@@ -1,0 +1,214 @@
+"""What a person should know about a run before trusting its front, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..config import OBJECTIVES
+from ..pareto import front
+from ..records import Alone
+from . import words
+from .info import Info, Point
+
+__all__ = ["Finding", "answer", "findings"]
+
+COLLAPSED = 0.99
+"""Share of the patches from which on a policy has collapsed onto one model."""
+ALIKE = 1.5
+"""Dearest over cheapest model below which routing has nothing to save."""
+FEW = 20
+"""Complete trials below which the front still moves with every trial."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know; ``serious`` ones speak against deploying as it is."""
+
+    serious: bool
+    title: str
+    text: str
+
+
+def answer(info: Info) -> str:
+    """The report in one sentence: which trial to deploy."""
+    if info.knee is None:
+        return "No trial is complete, so there is nothing to deploy yet"
+    chosen = info.point(info.knee)
+    score = chosen.test_iou or chosen.iou
+    assert score is not None  # a routed pipeline always has its val interval
+    costs = " and ".join(_valued(name, chosen.figures[name]) for name in info.objectives if name != "iou")
+    sentence = (
+        f"Deploy trial {chosen.trial}: IoU {score.value:.2f} at {costs} on {info.run.study.device} "
+        f"({'test' if chosen.test_iou else 'val'}, 95 %: {score.low:.2f} … {score.high:.2f})"
+    )
+    better = [point for point in info.alone if _beats(point, chosen, info.objectives)]
+    if better:
+        best = max(better, key=lambda point: point.figures["iou"])
+        sentence += f" – but {best.label} is no worse in anything on val: deploy that model, without a route"
+    return sentence
+
+
+def _valued(objective: str, value: float) -> str:
+    text = words.figure(objective, value)
+    return text if objective in ("latency", "gflops") else f"{text} of {words.TITLES[objective]}"
+
+
+def findings(info: Info) -> tuple[Finding, ...]:
+    """Everything found, serious ones first."""
+    found = [finding for find in _FINDERS for finding in find(info)]
+    return tuple(sorted(found, key=lambda finding: not finding.serious))
+
+
+def _single_models(info: Info) -> Iterator[Finding]:
+    """Single models on or above the routed front over all objectives."""
+    routed = [info.point(number) for number in info.front]
+    figures = [point.figures for point in routed]
+    # the front keeps the first of equal points, so a model as good as a trial counts as on the front
+    above = [
+        point
+        for point in info.alone
+        if len(routed) in front([*figures, point.figures], info.objectives)
+        or _level(point, routed, info.objectives)
+    ]
+    for point in above:
+        beaten = [other.trial for other in routed if _beats(point, other, info.objectives)]
+        reach = ", ".join(
+            f"{words.TITLES[name]} {words.figure(name, point.figures[name])}" for name in info.objectives
+        )
+        if beaten:
+            text = f"{reach}: no worse than {_named(beaten)} in every objective. Deploy that model instead."
+        else:
+            text = f"{reach}: no routed pipeline is as good in every objective."
+        yield Finding(bool(beaten), f"{point.label} lies on or above the front", text)
+
+
+def _level(point: Point, routed: list[Point], objectives: tuple[str, ...]) -> bool:
+    return any(all(point.figures[name] == other.figures[name] for name in objectives) for other in routed)
+
+
+def _beats(point: Point, other: Point, objectives: tuple[str, ...]) -> bool:
+    """No worse in every objective."""
+    signs = {name: 1 if OBJECTIVES[name] == "maximize" else -1 for name in objectives}
+    return all(signs[name] * point.figures[name] >= signs[name] * other.figures[name] for name in objectives)
+
+
+def _collapsed(info: Info) -> Iterator[Finding]:
+    for number in info.front:
+        val = info.trial(number).val
+        if val and max(val.usage) > COLLAPSED:
+            model = val.usage.index(max(val.usage))
+            yield Finding(
+                True,
+                f"Trial {number}'s policy has collapsed",
+                f"f_{model} takes {words.share(max(val.usage))} of the patches: it does not route. "
+                f"Using f_{model} alone saves the policy's cost; another λ may bring the route back.",
+            )
+
+
+def _random(info: Info) -> Iterator[Finding]:
+    lost: list[int] = []
+    none: list[int] = []
+    for number in info.front:
+        trial = info.trial(number)
+        evaluation = trial.test or trial.val
+        if evaluation and evaluation.random and evaluation.random.low <= 0:
+            (lost if evaluation.random.high < 0 else none).append(number)
+    if lost:
+        text = f"{_named(lost)}: a random route with the same usage scores higher, its interval excludes 0."
+        yield Finding(True, "The route is worse than a random one", text)
+    if none:
+        text = f"{_named(none)}: the gain over a random route with the same usage has 0 in its interval."
+        yield Finding(True, "The route is not shown to be better than a random one", text)
+
+
+def _prices(info: Info) -> Iterator[Finding]:
+    price: dict[str, Callable[[Alone], float | None]] = {
+        "params": lambda alone: alone.params,
+        "flops": lambda alone: alone.cost.macs,
+        "latency": lambda alone: alone.cost.latency_s.value,
+        "energy": lambda alone: alone.cost.energy_j.value,
+        "memory": lambda alone: alone.cost.memory_bytes.value,
+    }
+    alike: list[int] = []
+    for number in info.front:
+        trial = info.trial(number)
+        costs = [price[trial.pipeline.reward_cost](alone) for alone in trial.val.alone] if trial.val else []
+        known = [cost for cost in costs if cost is not None]
+        if len(known) > 1 and max(known) < ALIKE * min(known):
+            alike.append(number)
+    if alike:
+        text = (
+            f"In {_named(alike)} the dearest model costs less than {ALIKE:g} × the cheapest by the reward's "
+            "own cost, so a route has little to save. Give the space sizes that lie further apart."
+        )
+        yield Finding(True, "Models priced too alike", text)
+
+
+def _optimism(info: Info) -> Iterator[Finding]:
+    fell = [
+        number
+        for number in info.front
+        if (point := info.point(number)).test_iou and point.figures["iou"] > point.test_iou.high
+    ]
+    if fell:
+        text = f"{_named(fell)}: the IoU on val lies above the 95 % interval on test. Trust the test figures."
+        yield Finding(False, "Selection was optimistic", text)
+
+
+def _unstable(info: Info) -> Iterator[Finding]:
+    for device, profile in info.profiles.items():
+        shaky = [entry for entry in profile.entries.values() if not entry.latency.stable]
+        if shaky:
+            text = (
+                f"{len(shaky)} of {len(profile.entries)} measurements on {device} did not settle: "
+                + "; ".join(f"{entry.key}: {entry.latency.verdict}" for entry in shaky[:3])
+                + ("; …" if len(shaky) > 3 else "")
+                + ". Costs built on them are uncertain; measure again on an idle machine."
+            )
+            yield Finding(False, "Some latencies are unstable", text)
+
+
+def _few(info: Info) -> Iterator[Finding]:
+    if 0 < len(info.points) < FEW:
+        text = f"{len(info.points)} complete trials: the front will still move. Run the search on for more."
+        yield Finding(False, "Few trials", text)
+    if not info.run.finished:
+        text = (
+            "The search has not ended: nothing was evaluated on test yet, figures are val's and optimistic."
+        )
+        yield Finding(False, "Unfinished search", text)
+
+
+def _failures(info: Info) -> Iterator[Finding]:
+    reasons = Counter(trial.reason for trial in info.trials if trial.state == "failed")
+    if reasons:
+        reason, count = reasons.most_common(1)[0]
+        text = f"{reasons.total()} of {len(info.trials)} trials; the commonest reason ({count} ×): {reason}"
+        yield Finding(not info.points, "Failed trials", text)
+
+
+def _notes(info: Info) -> Iterator[Finding]:
+    for note in info.run.notes:
+        yield Finding(False, "Note of the search", note)
+    if info.points and not any(point.tag == "paper" for point in info.points):
+        text = "No complete trial carries the paper's choices (λ = 0.5, β = 0.01, S = 5, cost = parameters)."
+        yield Finding(False, "The paper's configuration is not shown", text)
+
+
+def _named(trials: list[int]) -> str:
+    return f"trial{'s' if len(trials) > 1 else ''} {', '.join(map(str, trials))}"
+
+
+_FINDERS: tuple[Callable[[Info], Iterator[Finding]], ...] = (
+    _single_models,
+    _collapsed,
+    _random,
+    _prices,
+    _optimism,
+    _unstable,
+    _few,
+    _failures,
+    _notes,
+)
