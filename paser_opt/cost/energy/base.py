@@ -1,0 +1,86 @@
+"""What every energy meter is, and the sampling that those without a counter share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, Protocol
+
+from ...errors import DeviceError
+
+__all__ = ["Meter", "PowerSampler", "Reading", "trapezoid"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Energy between start() and stop(). ``source`` names the meter and the sensors it summed."""
+
+    joules: float
+    seconds: float
+    how: Literal["counter", "sampled", "estimated"]
+    source: str
+
+
+class Meter(Protocol):
+    """start(), the work, stop(). One window at a time; raises DeviceError when the sensor fails midway."""
+
+    name: str
+    window_s: float  # the shortest window in which the sensor's tick or sampling is a small error
+    estimates: bool  # True: assumes a power instead of sensing one
+
+    def probe(self) -> str | None:
+        """None: usable here; otherwise why not, in plain words. Tries a reading, not only the library."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> Reading: ...
+
+
+def trapezoid(times_s: Sequence[float], watts: Sequence[float]) -> float:
+    """Joules under power samples at rising times."""
+    points = zip(times_s, watts, strict=True)
+    return sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in pairwise(points))
+
+
+class PowerSampler:
+    """Samples a power sensor in a thread and integrates; both ends of the window are samples."""
+
+    def __init__(self, read_w: Callable[[], float], interval_s: float) -> None:
+        self._read_w, self._interval_s = read_w, interval_s
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._times: list[float] = []
+        self._watts: list[float] = []
+        self._error: Exception | None = None
+        self._stopping = threading.Event()
+        self._sample()
+        self._thread = threading.Thread(target=self._run, name="power sampler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> tuple[float, float, int]:
+        """(joules, seconds, samples). Raises DeviceError if the sensor failed meanwhile."""
+        assert self._thread is not None, "stop() before start()"
+        self._stopping.set()
+        self._thread.join()
+        self._thread = None
+        if self._error:
+            raise DeviceError(f"the power sensor failed while sampling: {self._error}")
+        self._sample()
+        return trapezoid(self._times, self._watts), self._times[-1] - self._times[0], len(self._times)
+
+    def _sample(self) -> None:
+        watts = self._read_w()
+        self._times.append(time.monotonic())
+        self._watts.append(watts)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval_s):
+            try:
+                self._sample()
+            except Exception as error:  # any failure of the sensor must reach stop(), not die in the thread
+                self._error = error
+                return

@@ -1,0 +1,139 @@
+"""Which machine this is, and whether it is the one a device description means."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import torch
+
+from ..config import Device
+from ..errors import DeviceError
+from ..records import Machine
+
+__all__ = ["describe_machine", "identity", "local_device", "thread_count"]
+
+_ROOT = Path("/")
+_STATE_FILES = {
+    "governor": "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+    "intel_no_turbo": "sys/devices/system/cpu/intel_pstate/no_turbo",
+    "load_average": "proc/loadavg",
+}
+_STATE_COMMANDS = {
+    "power_mode": ("nvpmodel", "-q"),
+    "clocks": ("jetson_clocks", "--show"),
+    "throttled": ("vcgencmd", "get_throttled"),
+}
+
+
+def local_device(device: Device, *, root: Path = _ROOT) -> torch.device:
+    """The torch device that ``device`` means on this machine; ``root`` stands for / in tests.
+
+    Raises DeviceError, with what to do, when this machine is not that device or torch cannot use it.
+    """
+    if not device.local and not _matches(device.match, _identities(root)):
+        known = f"none of {', '.join(device.match)} is in" if device.match else "its TOML names no match for"
+        raise DeviceError(
+            f"device {device.name} is not this machine ({known} the device tree or a GPU's name): "
+            f"run paser-opt on that device, or choose --device cpu"
+        )
+    if device.kind in ("cuda", "jetson"):
+        if not torch.cuda.is_available():
+            raise DeviceError(
+                f"device {device.name}: torch {torch.__version__} finds no CUDA GPU here: install torch for "
+                f"CUDA and the GPU's driver, or choose --device cpu"
+            )
+        return torch.device("cuda", 0)
+    if device.kind == "mps":
+        if not torch.backends.mps.is_available():
+            raise DeviceError(f"device {device.name}: torch finds no Apple GPU here: choose --device cpu")
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def thread_count(device: Device) -> int:
+    """CPU threads of a measurement."""
+    return device.threads or os.cpu_count() or 1
+
+
+def describe_machine(device: Device, where: torch.device, *, root: Path = _ROOT) -> Machine:
+    """The identity and the present state of this machine, as ``device`` on torch device ``where``."""
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    accelerator = None
+    if where.type == "cuda":
+        accelerator = torch.cuda.get_device_name(where)
+        versions["cuda"] = str(torch.version.cuda)
+        versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+        driver = re.search(r"Module\s+(\S+)", _text(root / "proc/driver/nvidia/version"))
+        if driver:
+            versions["driver"] = driver[1]
+    elif where.type == "mps":
+        accelerator = "Apple GPU"
+    state = {name: text for name, file in _STATE_FILES.items() if (text := _text(root / file))}
+    state |= {name: text for name, command in _STATE_COMMANDS.items() if (text := _output(command))}
+    return Machine(
+        device=device.name,
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        processor=_processor(root),
+        cores=os.cpu_count() or 1,
+        threads=thread_count(device),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        accelerator=accelerator,
+        runtime="torch eager",
+        precision="fp32",
+        versions=versions,
+        state=state,
+    )
+
+
+def identity(machine: Machine) -> dict[str, str]:
+    """What must agree before measurements may stand in one profile."""
+    return {
+        "processor": machine.processor,
+        "threads": str(machine.threads),
+        "runtime": machine.runtime,
+        "precision": machine.precision,
+        "torch": machine.versions.get("torch", "unknown"),
+        "accelerator": machine.accelerator or "none",
+    }
+
+
+def _identities(root: Path) -> str:
+    compatible = _text(root / "proc/device-tree/compatible").replace("\0", " ")
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return " ".join([compatible, *gpus])
+
+
+def _matches(words: tuple[str, ...], text: str) -> bool:
+    """Whole words only: H200 must not match GH200."""
+    return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) for word in words)
+
+
+def _processor(root: Path) -> str:
+    model = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)
+    if model:
+        return model[1].strip()
+    board = _text(root / "proc/device-tree/model").strip("\0")
+    return board or _output(("sysctl", "-n", "machdep.cpu.brand_string")) or platform.processor() or "unknown"
+
+
+def _text(path: Path) -> str:
+    """The file's text, empty where this system has no such file."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _output(command: tuple[str, ...]) -> str:
+    """What the command prints, empty where it is not installed or fails."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,74 @@
+"""Peak bytes of one call beyond its inputs and weights.
+
+CPU: counted from the allocations and frees that torch's profiler sees, scratch space inside operations
+included; what a kernel library takes for itself outside torch's allocator is not seen. CUDA: torch's
+allocator's own peak.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from ..records import Memory
+
+__all__ = ["measure_memory", "weight_bytes"]
+
+# Kineto writes two lines to stderr at every start and stop; it reads this when it is first used.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Bytes of parameters and buffers, shared ones once."""
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+
+
+def measure_memory(call: Callable[[], object], module: nn.Module, device: torch.device) -> Memory:
+    """Peak bytes while ``call`` runs; its result counts, what was there before does not."""
+    weights = weight_bytes(module)
+    if device.type == "cuda":
+        return Memory(
+            peak_bytes=_cuda_peak(call, device),
+            weight_bytes=weights,
+            how="measured",
+            source="torch.cuda.max_memory_allocated",
+        )
+    if device.type == "cpu":
+        return Memory(
+            peak_bytes=_cpu_peak(call),
+            weight_bytes=weights,
+            how="counted",
+            source="torch.profiler, CPU allocations",
+        )
+    return Memory(
+        peak_bytes=None,
+        weight_bytes=weights,
+        how="measured",
+        source="none",
+        reason=f"torch keeps no peak of allocated memory on {device.type}",
+    )
+
+
+def _cpu_peak(call: Callable[[], object]) -> int:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    result = profiler.profiler
+    assert result is not None and result.kineto_results is not None  # there once the profiler has stopped
+    events = [event for event in result.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    live: Iterator[int] = accumulate((event.nbytes() for event in events), initial=0)
+    return max(live)
+
+
+def _cuda_peak(call: Callable[[], object], device: torch.device) -> int:
+    torch.cuda.synchronize(device)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    call()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
