@@ -17,7 +17,7 @@ __all__ = ["MODEL_COLOURS", "front_figure", "history_figure", "importance_figure
 MODEL_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's colour-blind safe palette, f_0 … f_5."""
 _SYMBOLS = ("triangle-up", "square", "diamond", "cross", "pentagon", "hexagon")
-_ACCENT, _REST, _PAPER, _CHOSEN = "#2f7fd0", "#8b919b", "#c2410c", "#d6336c"
+_ACCENT, _REST, _TEST, _PAPER, _CHOSEN = "#2f7fd0", "#8b919b", "#8a6fc0", "#c2410c", "#d6336c"
 
 
 def front_figure(info: Info, front: Front) -> go.Figure:
@@ -69,11 +69,11 @@ def front_figure(info: Info, front: Front) -> go.Figure:
         figure.add_scatter(
             x=[point.figures[front.x] * units[front.x][0] for point in tested],
             y=[point.test_iou.value for point in tested if point.test_iou],
-            error_y=_error([point.test_iou for point in tested if point.test_iou]),
+            error_y=_error([point.test_iou for point in tested if point.test_iou], _TEST),
             mode="markers",
             name="front on test (95 %)",
             meta="test",
-            marker={"color": _ACCENT, "size": 9, "symbol": "circle-open", "line": {"width": 2}},
+            marker={"color": _TEST, "size": 9, "symbol": "circle-open", "line": {"width": 2}},
             hovertext=[hover(point) for point in tested],
             hovertemplate="%{hovertext}<extra></extra>",
             customdata=[point.trial for point in tested],
@@ -86,7 +86,7 @@ def front_figure(info: Info, front: Front) -> go.Figure:
         marker={"color": _ACCENT, "size": 11},
         text=[str(point.trial) for point in members],
         textposition="top left",
-        **({"error_y": _error(untested)} if untested else {}),
+        **({"error_y": _error(untested, _ACCENT)} if untested else {}),
     )
     paper = [point for point in info.points if point.tag == "paper"]
     if paper:
@@ -126,7 +126,7 @@ def _wrapped(text: str, width: int = 46) -> str:
     return "\n".join([*lines, line])
 
 
-def _error(intervals: Sequence[Interval]) -> dict[str, object]:
+def _error(intervals: Sequence[Interval], colour: str) -> dict[str, object]:
     return {
         "type": "data",
         "symmetric": False,
@@ -134,7 +134,7 @@ def _error(intervals: Sequence[Interval]) -> dict[str, object]:
         "arrayminus": [each.value - each.low for each in intervals],
         "thickness": 1.2,
         "width": 3,
-        "color": _ACCENT,
+        "color": colour,
     }
 
 

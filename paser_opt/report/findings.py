@@ -52,6 +52,8 @@ def answer(info: Info) -> str:
 
 def _valued(objective: str, value: float) -> str:
     text = words.figure(objective, value)
+    if objective == "iou":
+        return f"IoU {text}"
     return text if objective in ("latency", "gflops") else f"{text} of {words.TITLES[objective]}"
 
 
@@ -72,16 +74,26 @@ def _single_models(info: Info) -> Iterator[Finding]:
         if len(routed) in front([*figures, point.figures], info.objectives)
         or _level(point, routed, info.objectives)
     ]
+    unbeaten: list[Point] = []
     for point in above:
         beaten = [other.trial for other in routed if _beats(point, other, info.objectives)]
-        reach = ", ".join(
-            f"{words.TITLES[name]} {words.figure(name, point.figures[name])}" for name in info.objectives
-        )
         if beaten:
-            text = f"{reach}: no worse than {_named(beaten)} in every objective. Deploy that model instead."
+            text = f"{_reach(point, info)}: no worse than {_named(beaten)} in any objective. Deploy it."
+            yield Finding(True, f"{point.label} lies on or above the front", text)
         else:
-            text = f"{reach}: no routed pipeline is as good in every objective."
-        yield Finding(bool(beaten), f"{point.label} lies on or above the front", text)
+            unbeaten.append(point)
+    if unbeaten:
+        models = " and ".join(
+            f"f_{model}" for model in sorted({p.model for p in unbeaten if p.model is not None})
+        )
+        text = "; ".join(f"{point.label}: {_reach(point, info)}" for point in unbeaten[:3])
+        text += "; …" if len(unbeaten) > 3 else ""
+        title = f"{models} alone: on or above the front"
+        yield Finding(False, title, f"No routed pipeline is as good in every objective as {text}.")
+
+
+def _reach(point: Point, info: Info) -> str:
+    return ", ".join(_valued(name, point.figures[name]) for name in info.objectives)
 
 
 def _level(point: Point, routed: list[Point], objectives: tuple[str, ...]) -> bool:

@@ -112,7 +112,8 @@ def _panel(file: str, images: dict[str, str], alt: str, caption: str, overlay: s
     if name not in images:
         return f'<div class="panel"><p class="missing">{html.escape(file)} cannot be read</p></div>'
     return (
-        f'<div class="panel"><div class="stack"><img data-file="{html.escape(name)}" alt="{html.escape(alt)}">'
+        '<div class="panel"><div class="stack">'
+        f'<img data-file="{html.escape(name)}" alt="{html.escape(alt)}">'
         f"{overlay}</div><span>{caption}</span></div>"
     )
 
@@ -135,6 +136,6 @@ def _route(item: GalleryItem, size: tuple[int, int]) -> str:
                 )
             cells.append(
                 f'<g><title>{title}</title><rect {box} fill="{MODEL_COLOURS[model]}" '
-                f'fill-opacity="{0.12 + 0.43 * confidence:.2f}"/>{label}</g>'
+                f'fill-opacity="{0.1 + 0.32 * confidence:.2f}"/>{label}</g>'
             )
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="route">{"".join(cells)}</svg>'

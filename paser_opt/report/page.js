@@ -80,7 +80,7 @@
     const steps = SCALES[name];
     const [factor, unit] = [...steps].reverse().find(([f]) => value * f >= 1) || steps[0];
     const scaled = value * factor;
-    return `${scaled >= 100 ? scaled.toFixed(0) : Number(scaled.toPrecision(3))} ${unit}`;
+    return `${scaled >= 100 ? scaled.toFixed(0) : Number(scaled.toPrecision(3))}\u00a0${unit}`;
   }
 
   const front = () => data.figures[by("pair") ? by("pair").value : "front-0"];
@@ -165,9 +165,10 @@
     showFront();
   }
 
-  function brief({ trial, figures, tag }) {
+  function brief({ trial, figures, tag, test }) {
     const cost = figures.latency === undefined ? worded("gflops", figures.gflops) : worded("latency", figures.latency);
-    return `trial ${trial}${tag ? ` (${tag})` : ""}: IoU ${worded("iou", figures.iou)} at ${cost}`;
+    const iou = test === null ? `${worded("iou", figures.iou)} on val` : `${worded("iou", test)} on test`;
+    return `trial ${trial}${tag ? ` (${tag})` : ""}: IoU ${iou}, ${cost}`;
   }
 
   function slide() {

@@ -24,13 +24,16 @@ __all__ = [
 TITLES = {"iou": "IoU", "gflops": "GFLOPs", "latency": "latency", "energy": "energy", "memory": "peak memory"}
 
 HOW = {
-    "measured": "timed on the device",
+    "measured": "measured on the device",
     "counter": "read from a hardware energy counter",
     "sampled": "integrated from a power sensor",
     "counted": "counted exactly",
     "predicted": "predicted: composed from measured parts",
     "estimated": "estimated by a model, not measured",
 }
+
+_GAP = "\u00a0"
+"""Keeps a number and its unit on one line."""
 
 _SCALES: dict[str, tuple[tuple[float, str], ...]] = {
     "iou": ((1.0, ""),),
@@ -52,7 +55,7 @@ def figure(objective: str, value: float) -> str:
     if objective == "iou":
         return f"{value:.3f}"
     factor, unit = scale(objective, value)
-    return f"{_short(value * factor)} {unit}"
+    return f"{_short(value * factor)}{_GAP}{unit}"
 
 
 def time(seconds: float) -> str:
@@ -76,7 +79,8 @@ def span(value: float, low: float | None, high: float | None) -> str:
 
 
 def share(part: float) -> str:
-    return f"{100 * part:.1f} %" if 0 < part < 0.1 or 0.99 < part < 1 else f"{100 * part:.0f} %"
+    digits = 1 if 0 < part < 0.1 or 0.99 < part < 1 else 0
+    return f"{100 * part:.{digits}f}{_GAP}%"
 
 
 def quantity(objective: str, value: Quantity) -> str:

@@ -1,0 +1,190 @@
+"""Fronts, step lines, hypervolumes and findings against values worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import optuna
+import pytest
+from report_runs import cost, evaluation, small_trials, study, trial
+
+from paser_opt.records import Alone, TrialRecord
+from paser_opt.report.findings import answer, findings
+from paser_opt.report.importance import importances
+from paser_opt.report.info import collect, front_trials, gain_captured, history, knee, pick
+from paser_opt.report.provenance import provenance
+from paser_opt.runs import RunFolder
+
+MakeRun = Callable[..., RunFolder]
+PAIR = ("iou", "latency")
+
+
+def titles(run: RunFolder) -> list[str]:
+    return [finding.title for finding in findings(collect(run))]
+
+
+def test_front_knee_and_steps(small_run: RunFolder) -> None:
+    info = collect(small_run)
+    assert info.front == (1, 3, 4)
+    # goodness: trial 1 = 0 + 1, trial 3 = 10/15 + 24/30, trial 4 = 1 + 0
+    assert info.knee == 3
+    (front,) = info.fronts
+    assert (front.x, front.y, front.members) == ("latency", "iou", (1, 3, 4))
+    assert front.steps == ((0.010, 0.50), (0.016, 0.50), (0.016, 0.60), (0.040, 0.60), (0.040, 0.65))
+
+
+def test_hypervolume_of_three_points_by_hand() -> None:
+    # reference (0.4, 60 ms): 0.1·50 ms; + 0.1·44 ms; + 0.05·20 ms
+    found = history(small_trials(), PAIR, {"iou": 0.4, "latency": 0.06})
+    assert found.trials == tuple(range(1, 9))
+    assert found.clock_s[0] == 15.0
+    first = 0.08 * 0.01
+    assert found.volume == pytest.approx([first, 0.005, 0.005, 0.0094, 0.0104, 0.0104, 0.0104, 0.0104])
+
+
+def test_history_without_reference_says_why() -> None:
+    assert history(small_trials(), PAIR, None).reason
+
+
+def test_three_objectives_give_three_fronts(make_run: MakeRun) -> None:
+    trials = [
+        trial(n, iou, latency, values={"iou": iou, "latency": latency, "memory": memory})
+        for n, (iou, latency, memory) in enumerate([(0.5, 0.01, 9e6), (0.6, 0.02, 5e6), (0.4, 0.03, 1e6)])
+    ]
+    info = collect(make_run(trials, study=study(objectives=("iou", "latency", "memory")), reference=None))
+    assert [(front.x, front.y, front.members) for front in info.fronts] == [
+        ("latency", "iou", (0, 1)),
+        ("memory", "iou", (2, 1)),
+        ("latency", "memory", (0, 1, 2)),
+    ]
+    assert info.front == (0, 1, 2)
+
+
+def test_knee_of_one_and_of_none(small_run: RunFolder) -> None:
+    info = collect(small_run)
+    assert knee([info.point(4)], PAIR) == 4
+    assert knee([], PAIR) is None
+
+
+def test_hover_rows_hold_what_was_asked_for(small_run: RunFolder) -> None:
+    rows = dict(collect(small_run).point(3).rows)
+    assert rows["IoU, test"] == "0.580 (95 %: 0.550 … 0.610)"
+    assert rows["latency"].replace("\u00a0", " ") == "16 ms (14.4 ms … 17.6 ms), predicted"
+    assert rows["energy"] == "missing: no power sensor on this machine"
+    # 0.6 / (2 · 1e9 / 1e9) and 0.6 / (0.5e9 / 1e9)
+    assert rows["IoU/GFLOP"] == "0.3 full convention; 1.2 the paper's"
+    assert rows["λ · β · S"] == "0.31 · 0.01 · 0"
+    assert rows["usage"].replace("\u00a0", " ") == "f_0 60 % · f_1 40 %"
+    assert rows["f_1"] == "base 16, depth 3, input × 0.5"
+
+
+def test_gain_captured() -> None:
+    # (0.60 − 0.58) / (0.63 − 0.58)
+    assert gain_captured(evaluation(0.6, 0.02)) == pytest.approx(0.4)
+
+
+def test_pick_within_limits() -> None:
+    trials = small_trials()
+
+    def number(**limits: float) -> int | None:
+        found = pick(trials, **limits)
+        return found and found.number
+
+    assert number(max_latency_s=0.016) == 3
+    assert number(max_latency_s=0.0159) == 1
+    assert number(max_latency_s=1.0, max_gflops=2.0) == 4
+    assert number(min_iou=0.55) == 3
+    assert number(min_iou=0.55, max_latency_s=1.0) == 4
+    assert number(max_latency_s=0.001) is None
+    # no energy was measured, so no trial is known to keep a limit on it
+    assert number(max_energy_j=1e9) is None
+
+
+def test_answer_names_the_trial_and_the_device(small_run: RunFolder) -> None:
+    sentence = answer(collect(small_run)).replace("\u00a0", " ")
+    assert sentence == "Deploy trial 3: IoU 0.58 at 16 ms on cpu (test, 95 %: 0.55 … 0.61)"
+
+
+def test_findings_of_the_small_run(small_run: RunFolder) -> None:
+    found = titles(small_run)
+    # trial 3's interval of the gain is −0.005 … 0.015
+    assert found[0] == "The route is not shown to be better than a random one"
+    assert set(found[1:]) == {
+        "f_0 and f_1 alone: on or above the front",
+        "Selection was optimistic",
+        "Some latencies are unstable",
+        "Few trials",
+        "Failed trials",
+        "Note of the search",
+    }
+
+
+def test_a_single_model_that_beats_the_knee_is_the_answer(make_run: MakeRun) -> None:
+    val = evaluation(0.6, 0.02).model_copy(
+        update={"alone": [Alone(model=1, name="f_1", params=9, iou=0.6, cost=cost(0.02))]}
+    )
+    info = collect(make_run([trial(0, 0.6, 0.02, val=val)]))
+    assert "f_1 alone (trial 0's) is no worse" in answer(info)
+    assert findings(info)[0].title == "f_1 alone (trial 0's) lies on or above the front"
+
+
+def test_collapse_and_like_prices_are_said(make_run: MakeRun) -> None:
+    val = evaluation(0.6, 0.001, usage=(0.004, 0.996))
+    alike = [alone.model_copy(update={"cost": cost(0.03)}) for alone in val.alone]
+    found = titles(make_run([trial(0, 0.6, 0.001, val=val.model_copy(update={"alone": alike}))]))
+    assert "Trial 0's policy has collapsed" in found
+    assert "Models priced too alike" in found
+
+
+def test_route_worse_than_random_is_said(make_run: MakeRun) -> None:
+    found = titles(make_run([trial(0, 0.6, 0.001, val=evaluation(0.6, 0.001, gap=-0.02))]))
+    assert "The route is worse than a random one" in found
+
+
+def test_provenance_says_how_and_why(small_run: RunFolder) -> None:
+    known = provenance(collect(small_run))
+    assert ("energy", "missing", "no power sensor on this machine") in known.origins
+    assert ("latency", "predicted: composed from measured parts", "profile cpu") in known.origins
+    assert known.entries[1][-1] == "unstable: spread 31 %, another program was running"
+    (row,) = known.predictions
+    assert (row[0], row[3]) == ("trial 3", "1.50 ×")
+
+
+def many(count: int) -> list[TrialRecord]:
+    """IoU follows λ alone, latency follows S alone; the grid follows nothing."""
+    draw = np.random.default_rng(0)
+    trials = []
+    for n in range(count):
+        weight, samples, grid = draw.uniform(0, 0.9), int(draw.integers(0, 20)), ["4x4", "2x2"][n % 2]
+        params = {"cost_weight": weight, "mc_samples": samples, "grid": grid, "fixed": 1}
+        if samples > 10:
+            params["only_sometimes"] = draw.uniform()
+        trials.append(trial(n, 0.7 - 0.3 * weight, 0.01 + 0.002 * samples, params=params))
+    return trials
+
+
+def test_importances_find_the_deciding_parameter() -> None:
+    verbosity = optuna.logging.get_verbosity()
+    iou, latency = importances(many(60), PAIR)
+    assert (iou.objective, iou.shares[0][0]) == ("iou", "cost_weight")
+    assert (latency.objective, latency.shares[0][0]) == ("latency", "mc_samples")
+    assert sum(share for _, share in iou.shares) == pytest.approx(1)
+    assert "fixed" not in dict(iou.shares)
+    assert optuna.logging.get_verbosity() == verbosity
+
+
+def test_importances_of_few_trials_have_a_reason() -> None:
+    assert all(each.reason and not each.shares for each in importances(many(9), PAIR))
+
+
+def test_columns_hold_parameters_and_all_objectives(make_run: MakeRun) -> None:
+    columns = collect(make_run(many(12))).columns
+    assert [column.name for column in columns if column.objective] == ["iou", "latency"]
+    sometimes = next(column for column in columns if column.name == "only_sometimes")
+    assert None in sometimes.values
+    assert "fixed" not in [column.name for column in columns]
+
+
+def test_front_trials_of_nothing() -> None:
+    assert front_trials([trial(0, None, state="failed", reason="x")], PAIR) == ()
