@@ -41,7 +41,7 @@ class CodecarbonMeter:
             data.energy_consumed * 3.6e6,  # kWh
             data.duration,
             "estimated",
-            f"codecarbon {data.codecarbon_version}: time × assumed power (last: processor {data.cpu_power:.1f} W, "
+            f"codecarbon {data.codecarbon_version}: time × assumed power (processor {data.cpu_power:.1f} W, "
             f"memory {data.ram_power:.1f} W); carries nothing that latency does not",
         )
 
