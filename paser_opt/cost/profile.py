@@ -88,6 +88,7 @@ class ProfileStore:
 
     def _measure(self, workloads: Sequence[Workload], progress: Progress, energy: bool) -> Iterator[Entry]:
         synchronize = _synchronizer(self.where)
+        measure_energy = self._energy(synchronize) if energy else partial(_no_energy, _NOT_ASKED)
         progress.stage("count operations", len(workloads))
         counts, calls = [], []
         for done, load in enumerate(workloads, start=1):
@@ -106,7 +107,6 @@ class ProfileStore:
             on_done=progress.advance,
         )
         progress.stage("memory and energy", len(workloads))
-        measure_energy = self._energy_of(calls, latencies, synchronize, energy)
         for done, (load, counted, call, latency) in enumerate(
             zip(workloads, counts, calls, latencies, strict=True), start=1
         ):
@@ -122,21 +122,16 @@ class ProfileStore:
             )
             progress.advance(done, load.key)
 
-    def _energy_of(
-        self,
-        calls: Sequence[Callable[[], object]],
-        latencies: Sequence[Latency],
-        synchronize: Callable[[], object],
-        energy: bool,
-    ) -> Callable[[Callable[[], object], Latency], Energy]:
-        if not energy:
-            return lambda call, latency: no_energy(_NOT_ASKED)
+    def _energy(self, synchronize: Callable[[], object]) -> Callable[[Callable[[], object], Latency], Energy]:
         meter = choose(self.device)
         if isinstance(meter, str):
-            reason = meter
-            return lambda call, latency: no_energy(reason)
-        bench = EnergyBench(meter, synchronize=synchronize, estimated_w=_estimated_w(self.profile.entries))
-        return bench.measure
+            return partial(_no_energy, meter)
+        estimated_w = _estimated_w(self.profile.entries)
+        return EnergyBench(meter, synchronize=synchronize, estimated_w=estimated_w).measure
+
+
+def _no_energy(reason: str, call: Callable[[], object], latency: Latency) -> Energy:
+    return no_energy(reason)
 
 
 def _call(module: nn.Module, inputs: tuple[Tensor, ...]) -> object:

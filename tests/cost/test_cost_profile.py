@@ -1,0 +1,181 @@
+"""This machine, without any sensor, must give an honest profile."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from paser_opt.config import Device
+from paser_opt.cost import profile as profile_module
+from paser_opt.cost.machine import describe_machine, local_device
+from paser_opt.cost.profile import ProfileStore, open_profile
+from paser_opt.cost.workload import Workload
+from paser_opt.errors import DeviceError, RunError
+from paser_opt.progress import Silent
+from paser_opt.records import Profile, read_record
+
+CPU = Device(name="here", local=True, threads=1)
+
+
+class Counting(nn.Module):
+    """A convolution that counts its calls and remembers torch's threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 2, 3)
+        self.calls, self.threads = 0, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert not self.training
+        self.calls, self.threads = self.calls + 1, torch.get_num_threads()
+        result: Tensor = self.convolution(images)
+        return result
+
+
+def workload(key: str, module: nn.Module) -> Workload:
+    return Workload(key, module, (torch.randn(2, 1, 8, 8),), 2)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile_module, "_MIN_SAMPLES", 6)
+    monkeypatch.setattr(profile_module, "_MAX_SAMPLES", 12)
+
+
+def test_a_profile_holds_every_cost_of_a_workload(tmp_path: Path) -> None:
+    path = tmp_path / "here.json"
+    model = Counting()
+    threads = torch.get_num_threads()
+    entry = open_profile(path, CPU).ensure([workload("conv", model)], progress=Silent())["conv"]
+    assert (entry.params, entry.macs, entry.batch, entry.uncounted) == (20, 2 * 36 * 2 * 9, 2, {})
+    assert entry.memory.weight_bytes == 80
+    assert entry.memory.peak_bytes is not None and entry.memory.peak_bytes >= 2 * 2 * 36 * 4
+    assert 6 <= entry.latency.samples <= 12
+    assert entry.latency.low_s <= entry.latency.median_s <= entry.latency.high_s
+    assert (entry.energy.gross_j, entry.energy.reason) == (
+        None,
+        "here has no power sensor that software can read",
+    )
+    assert (model.threads, torch.get_num_threads()) == (1, threads)
+    kept = read_record(Profile, path)
+    assert kept.entries == {"conv": entry}
+    assert (kept.machine.device, kept.machine.threads, kept.machine.runtime) == ("here", 1, "torch eager")
+    assert kept.seconds > 0
+
+
+def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
+    path = tmp_path / "here.json"
+    old, new = Counting(), Counting()
+    first = open_profile(path, CPU).ensure([workload("old", old)], progress=Silent())
+    calls = old.calls
+    both = open_profile(path, CPU).ensure(
+        [workload("old", old), workload("new", new), workload("new", nn.Identity())], progress=Silent()
+    )
+    assert old.calls == calls
+    assert new.calls == 0  # of two workloads with one key the last is measured
+    assert list(both) == ["old", "new"]
+    assert both["old"] == first["old"]
+
+
+def test_energy_left_out_is_measured_when_asked_for(tmp_path: Path) -> None:
+    store = open_profile(tmp_path / "here.json", CPU)
+    load = workload("conv", Counting())
+    without = store.ensure([load], progress=Silent(), energy=False)["conv"].energy
+    assert without.reason == "energy was not asked for"
+    assert store.ensure([load], progress=Silent())["conv"].energy.reason != without.reason
+
+
+def test_a_laptop_without_a_sensor_gets_an_estimate_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def no_network(*args: object) -> None:
+        raise AssertionError("codecarbon went to the network")
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    device = Device(name="here", local=True, threads=1, meters=("codecarbon",))
+    store = open_profile(tmp_path / "here.json", device)
+    first = store.ensure([workload("a", Counting())], progress=Silent())["a"]
+    again = open_profile(tmp_path / "here.json", device).ensure(
+        [workload("b", Counting())], progress=Silent()
+    )["b"]
+    assert first.energy.how == again.energy.how == "estimated"
+    assert first.energy.gross_j is not None and first.energy.gross_j > 0
+    assert first.energy.net_j is None
+    assert "carries nothing that latency does not" in first.energy.source
+    watts = [entry.energy.gross_j / entry.latency.median_s for entry in (first, again)]  # type: ignore[operator]
+    assert watts[0] == pytest.approx(watts[1])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_profile_of_another_set_up_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "here.json"
+    store = open_profile(path, CPU)
+    store.ensure([workload("conv", Counting())], progress=Silent())
+    with pytest.raises(DeviceError, match=r"threads 1 there, 2 here\): measure afresh with --new"):
+        open_profile(path, CPU.model_copy(update={"threads": 2}))
+    other = store.profile.machine.model_copy(update={"processor": "Z80"})
+    store.profile.model_copy(update={"machine": other}).write(path)
+    with pytest.raises(DeviceError, match="processor Z80 there"):
+        open_profile(path, CPU)
+
+
+def test_a_damaged_profile_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "here.json"
+    path.write_text("{")
+    with pytest.raises(RunError, match=r"here\.json is damaged"):
+        open_profile(path, CPU)
+
+
+def test_nothing_is_written_before_something_is_measured(tmp_path: Path) -> None:
+    store = open_profile(tmp_path / "here.json", CPU)
+    assert isinstance(store, ProfileStore)
+    assert store.ensure([], progress=Silent()) == {}
+    assert not list(tmp_path.iterdir())
+
+
+def tree(root: Path, compatible: str) -> Path:
+    (root / "proc/device-tree").mkdir(parents=True)
+    (root / "proc/device-tree/compatible").write_bytes(compatible.encode())
+    (root / "proc/device-tree/model").write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
+    return root
+
+
+def test_a_board_is_known_by_its_device_tree(tmp_path: Path) -> None:
+    device = Device(name="raspberry-pi-5", kind="raspberry-pi", match=("5-model-b",), threads=4)
+    with pytest.raises(DeviceError, match=r"raspberry-pi-5 is not this machine .* choose --device cpu"):
+        local_device(device, root=tmp_path)
+    root = tree(tmp_path, "raspberrypi,5-model-b\0brcm,bcm2712\0")
+    assert local_device(device, root=root) == torch.device("cpu")
+    machine = describe_machine(device, torch.device("cpu"), root=root)
+    assert (machine.processor, machine.threads) == ("Raspberry Pi 5 Model B Rev 1.0", 4)
+
+
+def test_a_word_must_match_whole(tmp_path: Path) -> None:
+    root = tree(tmp_path, "nvidia,p3768-0000+p3767-0005\0nvidia,tegra234\0")
+    with pytest.raises(DeviceError, match="is not this machine"):
+        local_device(Device(name="x", match=("3767",)), root=root)
+    assert local_device(Device(name="x", match=("P3767-0005",)), root=root).type == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
+def test_cuda_without_a_gpu_says_what_to_do() -> None:
+    with pytest.raises(DeviceError, match="finds no CUDA GPU here: install torch for CUDA"):
+        local_device(Device(name="cuda", kind="cuda", local=True))
+
+
+def test_machine_state_and_processor_are_read_from_files(tmp_path: Path) -> None:
+    files = {
+        "proc/cpuinfo": "processor : 0\nmodel name : Some CPU @ 2 GHz\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    machine = describe_machine(CPU, torch.device("cpu"), root=tmp_path)
+    assert machine.processor == "Some CPU @ 2 GHz"
+    assert machine.state["governor"] == "powersave"
+    assert machine.versions["torch"] == torch.__version__
