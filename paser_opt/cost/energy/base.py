@@ -67,20 +67,20 @@ class PowerSampler:
         self._stopping.set()
         self._thread.join()
         self._thread = None
+        self._sample()
         if self._error:
             raise DeviceError(f"the power sensor failed while sampling: {self._error}")
-        self._sample()
         return trapezoid(self._times, self._watts), self._times[-1] - self._times[0], len(self._times)
 
     def _sample(self) -> None:
-        watts = self._read_w()
-        self._times.append(time.monotonic())
-        self._watts.append(watts)
+        try:
+            watts = self._read_w()
+        except Exception as error:  # whatever the sensor raises must reach stop(), not die in the thread
+            self._error = error
+        else:
+            self._times.append(time.monotonic())
+            self._watts.append(watts)
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval_s):
-            try:
-                self._sample()
-            except Exception as error:  # any failure of the sensor must reach stop(), not die in the thread
-                self._error = error
-                return
+            self._sample()
