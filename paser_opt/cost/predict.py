@@ -60,10 +60,15 @@ def predict(entries: Entries, plan: RoutePlan, counts: Counts) -> Cost:
         _Step(f"f_{i}", {n: entries[key] for n, key in points.items()}, counts[:, i])
         for i, points in enumerate(plan.models, start=1)
     )
-    split, stitch = (_once(entries, name, getattr(plan, name), len(counts)) for name in ("split", "stitch"))
-    screen, policy = (_once(entries, name, getattr(plan, name), len(counts)) for name in ("screen", "policy"))
-    paper = _macs((_once(entries, "screen", plan.screen_once, len(counts)), *models))
-    return _compose((screen, policy, split, *models, stitch), paper)
+    images = len(counts)
+    steps = (
+        _once(entries, "screen", plan.screen, images),
+        _once(entries, "policy", plan.policy, images),
+        _once(entries, "split", plan.split, images),
+        *models,
+        _once(entries, "stitch", plan.stitch, images),
+    )
+    return _compose(steps, _macs((_once(entries, "screen", plan.screen_once, images), *models)))
 
 
 def alone(entries: Entries, plan: RoutePlan, model: int, patches: int) -> Cost:
@@ -128,13 +133,15 @@ def _compose(steps: Sequence[_Step], paper_macs: float) -> Cost:
         below += (middle - low) ** 2
         above += (high - middle) ** 2
     total_s = sum(parts_s.values())
+    unstable = [entry.key for step in steps for entry in step.points.values() if not entry.latency.stable]
     return Cost(
         macs=_macs(steps),
         paper_macs=paper_macs,
         latency_s=Quantity(
             value=total_s,
             how="predicted",
-            source="sum of the profile's medians",
+            source="sum of the profile's medians"
+            + (f"; not stable: {', '.join(unstable)}" if unstable else ""),
             low=total_s - below**0.5,
             high=total_s + above**0.5,
         ),

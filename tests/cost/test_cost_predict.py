@@ -121,6 +121,12 @@ def test_energy_is_estimated_if_any_part_is_and_missing_if_any_part_is() -> None
     assert (missing.value, missing.reason) == (None, "policy: no meter")
 
 
+def test_unstable_parts_are_named() -> None:
+    shaky = entries()["split"].latency.model_copy(update={"stable": False})
+    known = entries(split=entries()["split"].model_copy(update={"latency": shaky}))
+    assert predict(known, PLAN, np.array([[4, 0, 0]])).latency_s.source.endswith("; not stable: split")
+
+
 def test_memory_is_missing_with_its_reason() -> None:
     cost = predict(entries(policy=entry("policy", 0.004, peak=None)), PLAN, np.array([[4, 0, 0]]))
     assert (cost.memory_bytes.value, cost.memory_bytes.reason) == (None, "policy: no peak")
