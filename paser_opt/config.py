@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
     "OBJECTIVES",
@@ -57,6 +57,15 @@ def _grid(value: Any) -> Any:
 Grid = Annotated[
     tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]], BeforeValidator(_grid)
 ]
+
+
+def _scale(value: float) -> float:
+    if value not in (1.0, 0.5, 0.25):
+        raise ValueError(f"scale {value:g}: 1, 0.5 or 0.25")
+    return value
+
+
+Scale = Annotated[float, AfterValidator(_scale)]
 
 
 # --- data ---------------------------------------------------------------------------------------------
@@ -127,7 +136,7 @@ class UNetConfig(Config):
 
     base: int = Field(ge=2, le=256, multiple_of=2, description="channels of the first level; doubled at each")
     depth: int = Field(ge=1, le=6, description="levels down")
-    scale: Literal[1.0, 0.5, 0.25] = Field(1.0, description="input scale; logits are brought back to full size")
+    scale: Scale = Field(1.0, description="input scale; logits are brought back to full size")
     norm: Literal["instance", "group", "batch", "none"] = "instance"
     dropout: float = Field(0.5, ge=0, lt=1, description="after each level down and the first up (paper: 0.5)")
     in_channels: int = Field(1, ge=1)
@@ -163,7 +172,9 @@ class TrainConfig(Config):
     policy_objective: Literal["expected", "reinforce"] = Field(
         "expected", description="exact expected reward, or REINFORCE as published"
     )
-    entropy_bonus: float = Field(0.01, ge=0, description="expected: weight of the policy's entropy, annealed to 0")
+    entropy_bonus: float = Field(
+        0.3, ge=0, description="expected: weight of the policy's entropy against the reward's spread, annealed to 0"
+    )
     reward: Literal["iou", "soft_iou", "dice", "accuracy", "image_iou", "data_iou"] = Field(
         "data_iou", description="A of Eq. 2 (paper: iou of the patch); data_iou: change of the data set's IoU"
     )
@@ -221,7 +232,7 @@ class ModelSpace(Config):
 
     base: IntDim
     depth: IntDim
-    scale: Annotated[tuple[Literal[1.0, 0.5, 0.25], ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
+    scale: Annotated[tuple[Scale, ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
 
 
 class Space(Config):

@@ -1,0 +1,53 @@
+"""The command line: one file a command. A command parses, makes one library call and prints.
+
+Nothing heavy is imported here: ``paser-opt --help`` loads neither torch nor optuna nor plotly.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from ..errors import PaserError
+from . import devices, pick, profile, report, search
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="paser-opt",
+    help="Choose, for a real device, the adaptive segmentation pipeline with the most accuracy for the least cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for module in (search, report, pick, profile, devices):
+    app.command(name=module.__name__.rpartition(".")[2])(module.command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("paser-opt"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run; what a user can mend is one line and exit code 2, Ctrl-C is one line and 130."""
+    try:
+        app()
+    except PaserError as error:
+        print(f"paser-opt: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("paser-opt: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -4,3 +4,26 @@
 
 This room knows nothing of models or training: others hand it modules with example inputs.
 """
+
+from .latency import time_interleaved
+from .machine import describe_machine, local_device, synchronizer, thread_count, using_threads
+from .predict import RoutePlan, alone, cost_per_patch, least, predict
+from .profile import ProfileStore, open_profile
+from .workload import Workload
+
+__all__ = [
+    "ProfileStore",
+    "RoutePlan",
+    "Workload",
+    "alone",
+    "cost_per_patch",
+    "describe_machine",
+    "least",
+    "local_device",
+    "open_profile",
+    "predict",
+    "synchronizer",
+    "thread_count",
+    "time_interleaved",
+    "using_threads",
+]

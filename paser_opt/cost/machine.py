@@ -7,6 +7,9 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,7 +18,7 @@ from ..config import Device
 from ..errors import DeviceError
 from ..records import Machine
 
-__all__ = ["describe_machine", "identity", "local_device", "thread_count"]
+__all__ = ["describe_machine", "identity", "local_device", "synchronizer", "thread_count", "using_threads"]
 
 _ROOT = Path("/")
 _STATE_FILES = {
@@ -58,6 +61,26 @@ def local_device(device: Device, *, root: Path = _ROOT) -> torch.device:
 def thread_count(device: Device) -> int:
     """CPU threads of a measurement."""
     return device.threads or os.cpu_count() or 1
+
+
+def synchronizer(where: torch.device) -> Callable[[], object]:
+    """What waits until the device has done its work."""
+    if where.type == "cuda":
+        return partial(torch.cuda.synchronize, where)
+    if where.type == "mps":
+        return torch.mps.synchronize
+    return lambda: None
+
+
+@contextmanager
+def using_threads(threads: int) -> Iterator[None]:
+    """torch on so many CPU threads inside, on as many as before outside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def describe_machine(device: Device, where: torch.device, *, root: Path = _ROOT) -> Machine:

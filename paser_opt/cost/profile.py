@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from ..records import Energy, Entry, Latency, Machine, Profile, read_record
 from .energy import EnergyBench, choose, no_energy
 from .flops import count
 from .latency import time_interleaved
-from .machine import describe_machine, identity, local_device
+from .machine import describe_machine, identity, local_device, synchronizer, using_threads
 from .memory import measure_memory
 from .workload import Workload
 
@@ -69,7 +68,7 @@ class ProfileStore:
         missing = {load.key: load for load in workloads if self._lacks(load.key, energy)}
         if missing:
             begun = time.monotonic()
-            with _threads(self.profile.machine.threads), torch.inference_mode():
+            with using_threads(self.profile.machine.threads), torch.inference_mode():
                 for entry in self._measure(list(missing.values()), progress, energy):
                     now = time.monotonic()
                     self.profile = self.profile.model_copy(
@@ -87,7 +86,7 @@ class ProfileStore:
         return entry is None or (energy and entry.energy.reason == _NOT_ASKED)
 
     def _measure(self, workloads: Sequence[Workload], progress: Progress, energy: bool) -> Iterator[Entry]:
-        synchronize = _synchronizer(self.where)
+        synchronize = synchronizer(self.where)
         measure_energy = self._energy(synchronize) if energy else partial(_no_energy, _NOT_ASKED)
         progress.stage("count operations", len(workloads))
         counts, calls = [], []
@@ -154,24 +153,6 @@ def _refuse_other(known: Machine, here: Machine, path: Path) -> None:
             f"{path} was measured on another machine or set-up ({'; '.join(differing)}): "
             f"measure afresh with --new, or give another --out"
         )
-
-
-def _synchronizer(where: torch.device) -> Callable[[], object]:
-    if where.type == "cuda":
-        return partial(torch.cuda.synchronize, where)
-    if where.type == "mps":
-        return torch.mps.synchronize
-    return lambda: None
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _now() -> str:

@@ -26,7 +26,7 @@ from ..records import write_bytes
 __all__ = ["Artifact", "ArtifactStore", "Tensors"]
 
 Tensors = Mapping[str, Tensor]
-_ROOMS = ("data", "models", "train", "patches.py", "config.py")
+_ROOMS = ("data", "models", "train", "evaluate.py", "patches.py")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,39 @@
+# Two commands do all the set-up: `make search` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STUDY ?= quickstart
+export PASER_OPT_DATA ?= $(abspath ../shared/data)
+
+.PHONY: search test check clean
+
+search: $(VENV)/.installed ## install, profile this machine, search STUDY, write the report
+	$(BIN)/paser-opt profile $(STUDY) --quiet
+	$(BIN)/paser-opt search $(STUDY)
+
+test: $(VENV)/.tested ## install and run the tests
+	$(BIN)/pytest
+
+check: $(VENV)/.checked ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/.checked: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[check]'
+	touch $@
+
+clean: ## remove the environment; runs/ is kept
+	rm -rf $(VENV)

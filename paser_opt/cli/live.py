@@ -1,0 +1,139 @@
+"""Progress in the terminal: the trial, its stage and epoch, the front so far, the time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from ..records import TrialRecord
+from ..search import Watcher
+
+__all__ = ["console", "figure", "watching"]
+
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def watching(title: str, *, quiet: bool) -> Iterator[Watcher]:
+    """A watcher that draws on a terminal, prints a line a trial elsewhere, and says nothing when ``quiet``."""
+    if quiet:
+        yield _Silent()
+    elif console.is_terminal:
+        screen = _Screen(title)
+        with Live(get_renderable=screen.draw, console=console, refresh_per_second=4):
+            yield screen
+    else:
+        console.print(escape(title))
+        yield _Lines()
+
+
+def figure(name: str, value: float | None) -> str:
+    """An objective's value with its unit, as people read it."""
+    if value is None:
+        return "–"
+    if name == "iou":
+        return f"{value:.3f}"
+    if name == "gflops":
+        return f"{value:.3g} GFLOPs"
+    if name == "memory":
+        return f"{value / 2**20:.3g} MiB"
+    unit = "s" if name == "latency" else "J"
+    return f"{value * 1e3:.3g} m{unit}" if value < 1 else f"{value:.3g} {unit}"
+
+
+def _outcome(trial: TrialRecord) -> str:
+    if trial.state == "complete":
+        return " · ".join(f"{name} {figure(name, value)}" for name, value in trial.values.items())
+    return f"{trial.state}: {trial.reason}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes}:{rest:02d} min"
+
+
+class _Silent:
+    def stage(self, name: str, total: int) -> None: ...
+
+    def advance(self, done: int, note: str = "") -> None: ...
+
+    def started(self, number: int, total: int, tag: str) -> None: ...
+
+    def finished(self, trial: TrialRecord, front: list[TrialRecord], volume: float | None) -> None: ...
+
+
+class _Lines(_Silent):
+    """For logs and pipes."""
+
+    def started(self, number: int, total: int, tag: str) -> None:
+        self.total = total
+
+    def finished(self, trial: TrialRecord, front: list[TrialRecord], volume: float | None) -> None:
+        star = " ★ on the front" if trial in front else ""
+        tag = f" ({trial.tag})" if trial.tag else ""
+        console.print(
+            escape(f"trial {trial.number + 1}/{self.total}{tag}: {_outcome(trial)}, {trial.seconds:.1f} s{star}"),
+            soft_wrap=True,
+        )
+
+
+class _Screen(_Silent):
+    """For terminals."""
+
+    def __init__(self, title: str) -> None:
+        self.bars = Bars(
+            TextColumn("{task.description:<28}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", style="dim"), console=console,
+        )  # fmt: skip
+        self.trials = self.bars.add_task(escape(title), total=None, note="")
+        self.current = self.bars.add_task("", total=None, note="", visible=False)
+        self.front: list[TrialRecord] = []
+        self.since = time.monotonic()
+        self.done_here = 0
+
+    def stage(self, name: str, total: int) -> None:
+        self.bars.reset(self.current, total=total, description=f"  {name}", note="", visible=True)
+
+    def advance(self, done: int, note: str = "") -> None:
+        self.bars.update(self.current, completed=done, note=note)
+
+    def started(self, number: int, total: int, tag: str) -> None:
+        self.total = total
+        self.bars.update(self.trials, total=total, completed=number)
+        if tag:
+            self.bars.update(self.trials, note=tag)
+
+    def finished(self, trial: TrialRecord, front: list[TrialRecord], volume: float | None) -> None:
+        self.done_here += 1
+        self.front = front
+        left = (time.monotonic() - self.since) / self.done_here * (self.total - trial.number - 1)
+        note = f"about {_duration(left)} left" + (f" · hypervolume {volume:.4g}" if volume is not None else "")
+        self.bars.update(self.trials, completed=trial.number + 1, note=note)
+        console.print(escape(f"trial {trial.number}: {_outcome(trial)}"), style="dim", soft_wrap=True)
+
+    def draw(self) -> Group:
+        return Group(self._table() if self.front else Text(), self.bars)
+
+    def _table(self) -> Table:
+        names = list(self.front[0].values)
+        table = Table("trial", *names, "λ", "β", "S", "patches kept by each model", title="front so far", title_justify="left")
+        for trial in sorted(self.front, key=lambda one: one.values[names[1]])[:12]:
+            config, usage = trial.pipeline, trial.val.usage if trial.val else []
+            table.add_row(
+                str(trial.number),
+                *(figure(name, trial.values[name]) for name in names),
+                f"{config.cost_weight:.3g}",
+                f"{config.distill_weight:g}",
+                str(config.mc_samples),
+                " ".join(f"{share:.0%}" for share in usage),
+            )
+        return table

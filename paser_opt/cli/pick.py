@@ -1,0 +1,70 @@
+"""``paser-opt pick``: which trial to deploy within a budget."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from ..errors import ConfigError, RunError
+from .options import Json, RunPath
+
+__all__ = ["command"]
+
+UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "uj": 1e-6, "µj": 1e-6, "mj": 1e-3, "j": 1.0}
+
+
+def _quantity(text: str | None, option: str, unit: str) -> float | None:
+    """ "20ms", "0.02 s" or "0.02" → seconds (joules)."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9.]+(?:e[-+]?\d+)?)\s*([a-zµ]*)", text.strip().lower())
+    known = [name for name in UNITS if name.endswith(unit)]
+    if not found or (found[2] and found[2] not in known):
+        raise ConfigError(f"{option} {text!r}: give a number with a unit of {', '.join(known)}")
+    try:
+        return float(found[1]) * UNITS.get(found[2], 1.0)
+    except ValueError:
+        raise ConfigError(f"{option} {text!r} is not a number") from None
+
+
+def command(
+    run: RunPath,
+    max_latency: Annotated[str | None, typer.Option(help="Such as 20ms.")] = None,
+    max_energy: Annotated[str | None, typer.Option(help="Such as 15mJ.")] = None,
+    max_gflops: Annotated[float | None, typer.Option(help="Full convention, 2·MACs, per image.")] = None,
+    min_iou: Annotated[float | None, typer.Option(min=0, max=1, help="IoU on val at least this.")] = None,
+    json: Json = False,
+) -> None:
+    """Name the trial to deploy: the best IoU within the limits, or the cheapest that reaches --min-iou.
+
+    Example: [bold]paser-opt pick runs/quickstart --max-latency 20ms[/bold]
+    """
+    from ..report.info import pick
+    from ..runs import RunFolder
+    from .live import figure
+
+    folder = RunFolder.open(run)
+    trial = pick(
+        folder.trials(),
+        max_latency_s=_quantity(max_latency, "--max-latency", "s"),
+        max_energy_j=_quantity(max_energy, "--max-energy", "j"),
+        min_iou=min_iou,
+        max_gflops=max_gflops,
+    )
+    if trial is None or trial.val is None:
+        raise RunError(f"no finished trial of {run} is within these limits; loosen one, or search on")
+    if json:
+        typer.echo(trial.model_dump_json(indent=1))
+        return
+    test = f", test IoU {trial.test.iou:.3f}" if trial.test else ""
+    cost = trial.val.cost
+    typer.echo(
+        f"trial {trial.number}: val IoU {trial.val.iou:.3f}{test}, {figure('latency', cost.latency_s.value)} "
+        f"({cost.latency_s.how}), {cost.gflops:.3g} GFLOPs, energy {figure('energy', cost.energy_j.value)} "
+        f"({cost.energy_j.reason or cost.energy_j.how})\n"
+        f"λ {trial.pipeline.cost_weight:.3g}, β {trial.pipeline.distill_weight:g}, S {trial.pipeline.mc_samples}, "
+        f"grid {trial.pipeline.grid[0]}x{trial.pipeline.grid[1]}, models "
+        + ", ".join(f"f_{i} base {m.base} depth {m.depth} scale {m.scale:g}" for i, m in enumerate(trial.pipeline.models))
+    )

@@ -1,0 +1,85 @@
+"""``paser-opt profile``: what a study's models cost on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Json, Quiet, StudyName, default_folder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..records import Profile
+
+__all__ = ["command"]
+
+
+def command(
+    study: StudyName = "quickstart",
+    device: Annotated[str | None, typer.Option(help="A device in devices/, or a .toml (default: the study's).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Profile JSON (default: runs/<study>/profiles/<device>.json).")] = None,
+    energy: Annotated[bool, typer.Option(help="Measure energy too, where there is a meter.")] = True,
+    new: Annotated[bool, typer.Option("--new", help="Measure everything again.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure FLOPs, latency, energy and memory of every model of a study at its shapes, on this device.
+
+    What has been measured before is kept; a search of the study uses the same file.
+
+    Example: [bold]paser-opt profile quickstart --device cpu[/bold]
+    """
+    from ..catalog import load_device, load_study
+    from ..search import profile_study
+    from .live import console, watching
+
+    chosen = load_study(study)
+    target = load_device(device or chosen.device)
+    path = out or default_folder(chosen.name) / "profiles" / f"{target.name}.json"
+    if new:
+        path.unlink(missing_ok=True)
+    with watching(f"profile of {chosen.name} on {target.name}", quiet=quiet) as watcher:
+        profile = profile_study(chosen, target, path, energy=energy, progress=watcher)
+    if json:
+        typer.echo(profile.model_dump_json(indent=1))
+    elif not quiet:
+        console.print(_table(profile), soft_wrap=False)
+        console.print(f"{path}")
+
+
+def _table(profile: Profile) -> Table:
+    from rich.table import Table
+
+    from .live import figure
+
+    machine = profile.machine
+    table = Table(
+        title=f"{machine.device}: {machine.processor}, {machine.threads} thread(s), {machine.runtime}, "
+        f"{machine.precision}",
+        title_justify="left",
+    )
+    for name in ("step", "parameters", "MMACs", "median", "95 % interval", "energy (net)", "peak memory", ""):
+        table.add_column(name, justify="left" if name in ("step", "") else "right")
+    for entry in sorted(profile.entries.values(), key=lambda one: one.key):
+        latency, joules = entry.latency, entry.energy
+        table.add_row(
+            entry.key,
+            f"{entry.params:,}",
+            f"{entry.macs / 1e6:,.2f}",
+            figure("latency", latency.median_s),
+            f"{latency.low_s * 1e3:.3g} … {latency.high_s * 1e3:.3g} ms",
+            f"{figure('energy', joules.net_j)} {joules.how}" if joules.net_j is not None else "–",
+            figure("memory", entry.memory.peak_bytes),
+            "" if latency.stable else f"not stable: {latency.verdict}",
+        )
+    missing = {entry.energy.reason for entry in profile.entries.values() if entry.energy.net_j is None}
+    uncounted = sorted({name for entry in profile.entries.values() for name in entry.uncounted})
+    notes = [f"energy: {reason}" for reason in sorted(filter(None, missing))]
+    if uncounted:
+        notes.append(f"not counted as MACs: {', '.join(uncounted)}")
+    table.caption = "\n".join(notes)
+    table.caption_justify = "left"
+    return table

@@ -1,0 +1,64 @@
+"""``paser-opt search``: from a study to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Json, Quiet, StudyName, default_folder
+
+__all__ = ["command"]
+
+
+def command(
+    study: StudyName = "quickstart",
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all (default: the study's).")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds of searching in all, after which no new trial starts.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="A device in devices/, or a .toml (default: the study's).")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--new", help="Go on in the run's folder, or move it aside and start afresh.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<study>).")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search a study: train the PaSeR pipeline per trial, trace the IoU/cost front, write the report.
+
+    Stop it with Ctrl-C or pull the plug: the same command goes on where it stopped, and no finished trial is lost.
+
+    Example: [bold]paser-opt search quickstart --trials 12[/bold]
+    """
+    from ..catalog import load_device, load_study
+    from ..report import write_report
+    from ..search import search
+    from .live import console, watching
+
+    chosen = load_study(study)
+    target = load_device(device or chosen.device)
+    folder = out or default_folder(chosen.name)
+    if not resume and folder.exists():
+        aside = _aside(folder)
+        folder.rename(aside)
+        if not quiet:
+            console.print(f"moved the former run to {aside}")
+    total = trials or chosen.trials
+    with watching(f"{chosen.name} on {target.name}", quiet=quiet) as watcher:
+        run = search(
+            chosen, folder, device=target, trials=total, timeout_s=timeout or chosen.timeout_s, watcher=watcher
+        )
+    page = write_report(run)
+    if json:
+        typer.echo((run.path / "front.json").read_text(encoding="utf-8"))
+    elif not quiet:
+        console.print(f"report: [bold]{page}[/bold]   front: {run.path / 'front.csv'}", soft_wrap=True)
+
+
+def _aside(folder: Path) -> Path:
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}-old{number}")).exists():
+        number += 1
+    return aside

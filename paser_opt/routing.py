@@ -1,0 +1,214 @@
+"""One image through a pipeline: f_0 screens it, the policy points, patches go through f_1 … f_m, the mask is stitched.
+
+The steps are modules, so that what is timed (:func:`workloads`) is what runs (:class:`RoutedPipeline`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from .config import Grid, PipelineConfig, PolicyConfig, UNetConfig
+from .cost import RoutePlan, Workload
+from .models import PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet, mean_probability
+from .patches import patch_size, split, split_mask, stitch
+
+__all__ = ["Routed", "RoutedPipeline", "batch_points", "workloads"]
+
+
+class Screen(nn.Module):
+    """f_0 on the whole image: (N, C, H, W) → class probabilities (N, K, H, W), labels (N, H, W) uint8."""
+
+    def __init__(self, model: UNet, samples: int) -> None:
+        super().__init__()
+        self.model, self.samples = model, samples
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        probability = mean_probability(self.model, images, self.samples)
+        return probability, probability.argmax(dim=1).to(torch.uint8)
+
+
+class Decide(nn.Module):
+    """The policy: images and probabilities → model of each patch (N, P) and its probability (N, P)."""
+
+    def __init__(self, policy: PooledPolicy | ReferencePolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, images: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
+        chance = torch.softmax(self.policy(self.policy.observe(images, probability)), dim=-1).flatten(1, 2)
+        confidence, action = chance.max(dim=-1)
+        return action, confidence
+
+
+class Split(nn.Module):
+    """Images and f_0's labels → patches (N·P, C, h + 2·halo, w + 2·halo) and label patches (N·P, h, w)."""
+
+    def __init__(self, grid: Grid, halo: int) -> None:
+        super().__init__()
+        self.grid, self.halo = grid, halo
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return split(images, self.grid, self.halo).flatten(0, 1), split_mask(labels, self.grid).flatten(0, 1)
+
+
+class Refine(nn.Module):
+    """f_i on the patches at ``index`` (n,): the label patches (N·P, h, w) with those replaced."""
+
+    def __init__(self, model: UNet, halo: int) -> None:
+        super().__init__()
+        self.model, self.halo = model, halo
+
+    def forward(self, patches: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        logits = self.model(patches[index])
+        if self.halo:
+            logits = logits[..., self.halo : -self.halo, self.halo : -self.halo]
+        return labels.index_put((index,), logits.argmax(dim=1).to(torch.uint8))
+
+
+class Stitch(nn.Module):
+    """Label patches (N·P, h, w) → masks (N, H, W)."""
+
+    def __init__(self, grid: Grid, height: int, width: int) -> None:
+        super().__init__()
+        self.grid, self.height, self.width = grid, height, width
+
+    def forward(self, labels: Tensor) -> Tensor:
+        return stitch(labels.unflatten(0, (-1, self.grid[0] * self.grid[1])), self.grid, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What one batch of images became."""
+
+    masks: Tensor  # (N, H, W) uint8
+    route: Tensor  # (N, P) model of each patch
+    confidence: Tensor  # (N, P) the policy's probability of its choice
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class RoutedPipeline:
+    """A trained pipeline, ready to run; models and policy must lie on one device and be in eval mode."""
+
+    def __init__(
+        self, config: PipelineConfig, models: Sequence[UNet], policy: PooledPolicy | ReferencePolicy
+    ) -> None:
+        self.config = config
+        self.screen = Screen(models[0], config.mc_samples)
+        self.decide = Decide(policy)
+        self.split = Split(config.grid, config.halo)
+        self.refine = [Refine(model, config.halo) for model in models[1:]]
+
+    @torch.inference_mode()
+    def run(self, images: Tensor, *, synchronize: Callable[[], None] = lambda: None) -> Routed:
+        """Images (N, C, H, W), standardised → masks; ``seconds`` holds the wall time of each step."""
+        seconds: dict[str, float] = {}
+        last = time.perf_counter()
+
+        def lap(step: str) -> None:
+            nonlocal last
+            synchronize()
+            now = time.perf_counter()
+            seconds[step] = now - last
+            last = now
+
+        probability, labels = self.screen(images)
+        lap("screen")
+        action, confidence = self.decide(images, probability)
+        lap("policy")
+        patches, tiles = self.split(images, labels)
+        lap("split")
+        for number, refine in enumerate(self.refine, start=1):
+            index = (action.flatten() == number).nonzero().squeeze(1)
+            if len(index):
+                tiles = refine(patches, tiles, index)
+                lap(f"f_{number}")
+        masks = Stitch(self.config.grid, *images.shape[-2:])(tiles)
+        lap("stitch")
+        return Routed(masks, action, confidence, seconds)
+
+
+# --- what to measure ----------------------------------------------------------------------------------
+
+
+def batch_points(patches: int) -> tuple[int, ...]:
+    """Batch sizes a model is measured at: powers of two and all patches."""
+    points = []
+    n = 1
+    while n < patches:
+        points.append(n)
+        n *= 2
+    return (*points, patches)
+
+
+def _describe(model: UNetConfig) -> str:
+    return (
+        f"unet-b{model.base}-d{model.depth}-x{model.scale:g}-{model.norm}-p{model.dropout:g}"
+        f"-c{model.in_channels}-k{model.classes}"
+    )
+
+
+def workloads(
+    config: PipelineConfig, *, height: int, width: int, device: torch.device
+) -> tuple[list[Workload], RoutePlan]:
+    """Every step of a route of ``config`` on one image as a workload, and the plan that names them.
+
+    The weights are drawn at random: they do not change the cost.
+    """
+    classes, channels = config.models[0].classes, config.models[0].in_channels
+    grid, halo = config.grid, config.halo
+    shape, tiling = f"{height}x{width}", f"g{grid[0]}x{grid[1]}-h{halo}"
+    count = grid[0] * grid[1]
+    nets = [build_unet(model, seed=0).to(device).eval() for model in config.models]
+    image = torch.randn(1, channels, height, width, device=device)
+    probability = torch.softmax(torch.randn(1, classes, height, width, device=device), dim=1)
+    labels = probability.argmax(dim=1).to(torch.uint8)
+    patches, tiles = Split(grid, halo)(image, labels)
+    h, w = patch_size(height, width, grid)
+
+    def screening(samples: int) -> Workload:
+        key = f"screen {_describe(config.models[0])} S{samples} {shape}"
+        return Workload(key, Screen(nets[0], samples), (image,), 1)
+
+    policy = build_policy(config.policy, models=len(nets), grid=grid, classes=classes, channels=channels, seed=0)
+    steps = [
+        screening(config.mc_samples),
+        Workload(_policy_key(config.policy, len(nets), classes, channels, tiling, shape),
+                 Decide(policy.to(device).eval()), (image, probability), 1),
+        Workload(f"split c{channels} {tiling} {shape}", Split(grid, halo), (image, labels), 1),
+        Workload(f"stitch {tiling} {shape}", Stitch(grid, height, width), (tiles,), 1),
+    ]  # fmt: skip
+    refinements = [
+        {
+            n: Workload(
+                f"refine {_describe(model)} n{n}of{count} {h}x{w}+{halo}",
+                Refine(net, halo),
+                (patches, tiles, torch.arange(n, device=device)),
+                n,
+            )
+            for n in batch_points(count)
+        }
+        for model, net in zip(config.models[1:], nets[1:], strict=True)
+    ]
+    once = screening(0)
+    plan = RoutePlan(
+        screen=steps[0].key,
+        screen_once=once.key,
+        policy=steps[1].key,
+        split=steps[2].key,
+        stitch=steps[3].key,
+        models=tuple({n: one.key for n, one in points.items()} for points in refinements),
+    )
+    everything = [*steps, once, *(one for points in refinements for one in points.values())]
+    return list({one.key: one for one in everything}.values()), plan
+
+
+def _policy_key(
+    policy: PolicyConfig, models: int, classes: int, channels: int, tiling: str, shape: str
+) -> str:
+    inside = f"-w{policy.width}-s{policy.stride}" if policy.kind == "pooled" else ""
+    return f"policy {policy.kind}{inside} m{models} k{classes} c{channels} {tiling} {shape}"

@@ -1,0 +1,129 @@
+"""The end of a search: front members once on test, timed end to end, with pictures of their routes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..cost import synchronizer, thread_count, time_interleaved, using_threads
+from ..data import SegmentationData
+from ..evaluate import image_iou
+from ..pareto import front
+from ..patches import confusion
+from ..records import GalleryItem, Quantity, TrialRecord, write_bytes
+from ..routing import RoutedPipeline
+from ..runs import RunFolder
+from ..train import Trained
+from .objective import Bench, evaluation, price, train
+
+__all__ = ["finish"]
+
+GALLERY_IMAGES = 4
+TIMED_IMAGES = 16
+PALETTE = (0x33, 0x22, 0x88, 0x44, 0xAA, 0x99, 0xDD, 0xCC, 0x77, 0xCC, 0x66, 0x77, 0x88, 0xCC, 0xEE, 0x11, 0x77, 0x33,
+           0x99, 0x99, 0x33, 0x88, 0x22, 0x55, 0xAA, 0x44, 0x99, 0xDD, 0xDD, 0xDD, 0x66, 0x11, 0x00, 0xEE, 0x77, 0x33)  # fmt: skip
+"""Paul Tol's muted scheme, colour-blind safe; class index → RGB, repeated beyond twelve."""
+
+
+def finish(run: RunFolder, bench: Bench) -> None:
+    """Evaluate each front member on test, once; run it end to end; draw its routes. Skips what has been done."""
+    record = run.run()
+    trials = [trial for trial in run.trials() if trial.state == "complete"]
+    members = [trials[i] for i in front([trial.values for trial in trials], bench.study.objectives)]
+    shown = []
+    for done, trial in enumerate(members):
+        bench.progress.stage(f"test trial {trial.number}", len(members))
+        priced = price(trial.pipeline, bench)
+        trained = train(priced, bench)
+        pipeline = _deployed(trained, bench)
+        if trial.test is None:
+            trial.test = evaluation(trained, priced, bench, "test")
+            trial.measured_latency = _time(pipeline, bench)
+            trial.write(run.trial_file(trial.number))
+        shown += _gallery(pipeline, trial, bench.data, run, bench.cost_device)
+        bench.progress.advance(done + 1, f"IoU {trial.test.iou:.3f}")
+    record.gallery, record.finished = shown, True
+    record.write(run.run_file)
+
+
+def _deployed(trained: Trained, bench: Bench) -> RoutedPipeline:
+    models = [model.to(bench.cost_device).eval() for model in trained.models]
+    return RoutedPipeline(trained.config, models, trained.policy.to(bench.cost_device).eval())
+
+
+def _time(pipeline: RoutedPipeline, bench: Bench) -> Quantity:
+    """Mean over test images of the median wall time of the whole route, one image at a time."""
+    device = bench.cost_device
+    images = bench.data.test.images[:TIMED_IMAGES].to(device).split(1)
+    with using_threads(thread_count(bench.profile.device)):
+        timed = time_interleaved(
+            [lambda image=image: pipeline.run(image) for image in images],  # type: ignore[misc]
+            synchronize=synchronizer(device),
+            min_samples=10,
+            max_samples=30,
+            target_spread=0.03,
+            max_seconds=0.25,
+        )
+    half = np.sqrt(sum(((one.high_s - one.low_s) / 2) ** 2 for one in timed)) / len(timed)
+    mean = sum(one.median_s for one in timed) / len(timed)
+    return Quantity(
+        value=mean,
+        how="measured",
+        source=f"wall time of the routed pipeline end to end, {len(timed)} test images, {timed[0].samples} runs each",
+        low=mean - half,
+        high=mean + half,
+    )
+
+
+def _gallery(
+    pipeline: RoutedPipeline, trial: TrialRecord, data: SegmentationData, run: RunFolder, device: torch.device
+) -> list[GalleryItem]:
+    """The same evenly spaced test images for every member, so that routes can be compared."""
+    chosen = np.unique(np.linspace(0, len(data.test) - 1, GALLERY_IMAGES).round().astype(int))
+    items = []
+    for index in chosen.tolist():
+        image, truth = data.test.images[index : index + 1], data.test.masks[index]
+        routed = pipeline.run(image.to(device))
+        mask = routed.masks[0].cpu()
+        rows, columns = trial.pipeline.grid
+        stem = f"{index:04d}"
+        _write_image(run, f"image-{stem}.png", data.display(image)[0])
+        _write_mask(run, f"truth-{stem}.png", truth)
+        _write_mask(run, f"trial{trial.number}-{stem}.png", mask)
+        items.append(
+            GalleryItem(
+                trial=trial.number,
+                name=data.test.names[index],
+                image=f"image-{stem}.png",
+                truth=f"truth-{stem}.png",
+                mask=f"trial{trial.number}-{stem}.png",
+                route=routed.route.reshape(rows, columns).tolist(),
+                confidence=[[round(one, 4) for one in row] for row in routed.confidence.reshape(rows, columns).tolist()],
+                iou=image_iou(confusion(mask[None], truth[None], data.classes)).item(),
+            )
+        )
+    return items
+
+
+def _write_image(run: RunFolder, name: str, pixels: Tensor) -> None:
+    """uint8 (C, H, W) → PNG."""
+    array = pixels.permute(1, 2, 0).numpy()
+    _write(run, name, Image.fromarray(array[..., 0] if array.shape[2] == 1 else array[..., :3]))
+
+
+def _write_mask(run: RunFolder, name: str, mask: Tensor) -> None:
+    """uint8 (H, W) class indices → palette PNG; IGNORE is black."""
+    picture = Image.fromarray(mask.numpy(), mode="P")
+    colours = (list(PALETTE) * 8)[: 255 * 3]
+    picture.putpalette(colours + [0, 0, 0])
+    _write(run, name, picture)
+
+
+def _write(run: RunFolder, name: str, picture: Image.Image) -> None:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    write_bytes(run.gallery / name, buffer.getvalue())

@@ -1,0 +1,177 @@
+"""One trial: price the pipeline, train it, score it. Here the measured cost meets the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ..baselines import always, oracle, random_matched
+from ..config import Budget, Objective, PipelineConfig, Study
+from ..cost import ProfileStore, RoutePlan, alone, cost_per_patch, least, predict
+from ..data import SegmentationData
+from ..errors import ConfigError
+from ..evaluate import bootstrap, data_iou, image_iou, class_iou, image_probability
+from ..models import parameter_count
+from ..patches import confusion
+from ..progress import Progress
+from ..records import Alone, Cost, Entry, Evaluation, Versus
+from ..routing import workloads
+from ..train import ArtifactStore, Trained, train_pipeline
+
+__all__ = ["Bench", "Priced", "evaluation", "objective_values", "over_budget", "price", "train"]
+
+RANDOM_DRAWS = 40
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all trials of a search work with."""
+
+    study: Study
+    data: SegmentationData
+    store: ArtifactStore
+    profile: ProfileStore
+    cost_device: torch.device
+    training_device: torch.device
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A pipeline's steps with what each costs on the device."""
+
+    config: PipelineConfig
+    plan: RoutePlan
+    entries: dict[str, Entry]
+
+    @property
+    def patches(self) -> int:
+        return self.config.grid[0] * self.config.grid[1]
+
+    def least(self) -> Cost:
+        """Of the cheapest possible route: f_0 keeps every patch."""
+        return least(self.entries, self.plan)
+
+
+def price(config: PipelineConfig, bench: Bench) -> Priced:
+    """Measure the steps of ``config`` that the profile does not hold yet; nothing else runs meanwhile."""
+    steps, plan = workloads(config, height=bench.data.height, width=bench.data.width, device=bench.cost_device)
+    entries = bench.profile.ensure(steps, progress=bench.progress)
+    priced = Priced(config, plan, entries)
+    if "energy" in bench.study.objectives or config.reward_cost == "energy":
+        _refuse_energy(priced.least(), bench.study)
+    return priced
+
+
+def _refuse_energy(cost: Cost, study: Study) -> None:
+    energy = cost.energy_j
+    if energy.value is None:
+        raise ConfigError(
+            f"study {study.name}: energy cannot be an objective or a reward here: {energy.reason}; "
+            "use latency, or a device with a power sensor"
+        )
+    if energy.how == "estimated" and not study.allow_estimated_energy:
+        raise ConfigError(
+            f"study {study.name}: energy is only estimated here ({energy.source}) and says nothing latency does not; "
+            "use latency, or set allow_estimated_energy = true"
+        )
+
+
+def over_budget(cost: Cost, budget: Budget) -> dict[str, float]:
+    """Constraints of the budget: name → excess in parts of the limit, ≤ 0 where it is kept."""
+    limits: dict[str, tuple[float | None, float | None]] = {
+        "gflops": (cost.gflops, budget.max_gflops),
+        "latency": (cost.latency_s.value, budget.max_latency_s),
+        "energy": (cost.energy_j.value, budget.max_energy_j),
+        "memory": (cost.memory_bytes.value, budget.max_memory_bytes),
+    }
+    return {
+        name: value / limit - 1 for name, (value, limit) in limits.items() if limit is not None and value is not None
+    }
+
+
+def train(priced: Priced, bench: Bench) -> Trained:
+    """The full pipeline, stages taken from the store where they are there."""
+    cost = cost_per_patch(priced.entries, priced.plan, priced.config.reward_cost, priced.patches)
+    return train_pipeline(
+        priced.config, bench.data, bench.store, cost, device=bench.training_device, progress=bench.progress
+    )
+
+
+OBJECTIVE_VALUES: dict[Objective, Callable[[Evaluation], float | None]] = {
+    "iou": lambda result: result.iou,
+    "gflops": lambda result: result.cost.gflops,
+    "latency": lambda result: result.cost.latency_s.value,
+    "energy": lambda result: result.cost.energy_j.value,
+    "memory": lambda result: result.cost.memory_bytes.value,
+}
+
+
+def objective_values(result: Evaluation, objectives: tuple[Objective, ...]) -> dict[str, float]:
+    """Objective → value. Raises ConfigError for a figure this device cannot give."""
+    values = {}
+    for name in objectives:
+        value = OBJECTIVE_VALUES[name](result)
+        if value is None:
+            raise ConfigError(f"objective {name} has no value on this device; leave it out of objectives")
+        values[name] = value
+    return values
+
+
+def evaluation(trained: Trained, priced: Priced, bench: Bench, split: Literal["val", "test"]) -> Evaluation:
+    """The pipeline, its parts alone, its random twin and its oracle on one split."""
+    table = trained.tables(split)
+    route = trained.route(table)
+    matrices = table.routed(route)
+    models = len(trained.models)
+    counts = torch.nn.functional.one_hot(route, models).sum(dim=1)  # (N, M) patches of each model
+    low, high = bootstrap(matrices)
+    draws = random_matched(route, draws=RANDOM_DRAWS, seed=trained.config.seed)
+    random = torch.stack([table.routed(draw) for draw in draws])  # (R, N, K, K)
+    random_iou = sum(data_iou(one) for one in random) / RANDOM_DRAWS
+    random_low, random_high = bootstrap(matrices, random)
+    each = class_iou(matrices.sum(dim=0))
+    iou = data_iou(matrices)
+    return Evaluation(
+        split=split,
+        images=len(matrices),
+        iou=iou,
+        iou_low=low,
+        iou_high=high,
+        image_iou=image_iou(matrices).nanmean().item(),
+        class_iou=[None if torch.isnan(one) else one.item() for one in each],
+        per_image=image_iou(matrices).tolist(),
+        usage=(counts.sum(dim=0) / counts.sum()).tolist(),
+        cost=predict(priced.entries, priced.plan, counts.numpy()),
+        random=Versus(
+            baseline="random route with the same usage",
+            baseline_iou=random_iou,
+            difference=iou - random_iou,
+            low=random_low,
+            high=random_high,
+        ),
+        oracle_iou=data_iou(table.routed(oracle(trained.bandit(table).reward))),
+        alone=[_alone(index, trained, priced, bench, split) for index in range(models)],
+    )
+
+
+def _alone(index: int, trained: Trained, priced: Priced, bench: Bench, split: Literal["val", "test"]) -> Alone:
+    """f_0 on the whole image in one deterministic pass; f_i on every patch."""
+    if index == 0:
+        part = getattr(bench.data, split).to(bench.training_device)
+        probability = image_probability(trained.models[0], part.images, samples=0, precision="fp32", seed=0)
+        matrices = confusion(probability.argmax(dim=1), part.masks, bench.data.classes)
+    else:
+        table = trained.tables(split)
+        matrices = table.routed(always(index, *table.hard.shape[:2]))
+    size = trained.config.models[index]
+    return Alone(
+        model=index,
+        name=f"f_{index} (base {size.base}, depth {size.depth}" + (f", scale {size.scale:g})" if size.scale != 1 else ")"),
+        params=parameter_count(trained.models[index]),
+        iou=data_iou(matrices),
+        cost=alone(priced.entries, priced.plan, index, priced.patches),
+    )

@@ -1,0 +1,31 @@
+"""Measure everything a study's space can be made of, before any trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..config import Device, Study
+from ..cost import local_device, open_profile
+from ..data import load
+from ..progress import Progress
+from ..records import Profile, read_record
+from ..routing import workloads
+from .space import cover, unfit
+
+__all__ = ["profile_study"]
+
+
+def profile_study(study: Study, device: Device, path: Path, *, energy: bool, progress: Progress) -> Profile:
+    """Measure every model of the space at the study's shapes on ``device``; kept and reused in ``path``.
+
+    Raises DeviceError where ``device`` is not this machine: nothing is made up for it.
+    """
+    torch_device = local_device(device)
+    data = load(study.data, progress=progress)
+    steps = {}
+    for config in cover(study, channels=data.channels, classes=data.classes):
+        if unfit(config, data) is None:
+            found, _ = workloads(config, height=data.height, width=data.width, device=torch_device)
+            steps.update({one.key: one for one in found})
+    open_profile(path, device).ensure(list(steps.values()), progress=progress, energy=energy)
+    return read_record(Profile, path)

@@ -1,0 +1,276 @@
+"""The search's one driver: ask, price, train, tell; survive anything; finish with the test set.
+
+The order of writing keeps every finished trial, once: a trial's record is written whole, then Optuna is told.
+After a kill, a RUNNING trial with a record is told what the record says; one without goes on under its own number,
+its stages taken from the store. So a resumed search equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+import torch
+from filelock import FileLock, Timeout
+from optuna.trial import TrialState
+
+from ..config import OBJECTIVES, Device, Study
+from ..cost import local_device, open_profile
+from ..data import load
+from ..errors import ConfigError, DivergedError, RunError
+from ..pareto import front, hypervolume
+from ..progress import Progress
+from ..records import RunRecord, TrialRecord, write_text
+from ..runs import RunFolder
+from ..train import ArtifactStore, training_device
+from .finish import finish
+from .objective import Bench, evaluation, objective_values, over_budget, price, train
+from .space import dimensions, first_trials, suggest, unfit
+
+__all__ = ["Watcher", "search"]
+
+ATTEMPTS = 3
+"""A trial that took its process down this often is told as failed."""
+
+
+class Watcher(Progress, Protocol):
+    """A Progress that is also told of trials."""
+
+    def started(self, number: int, total: int, tag: str) -> None: ...
+
+    def finished(self, trial: TrialRecord, front: list[TrialRecord], volume: float | None) -> None: ...
+
+
+def search(
+    study: Study,
+    folder: Path,
+    *,
+    device: Device,
+    trials: int,
+    timeout_s: float | None,
+    watcher: Watcher,
+) -> RunFolder:
+    """Run ``study`` in ``folder`` until it holds ``trials`` trials or ``timeout_s`` is spent; goes on where it stopped.
+
+    Raises RunError where the folder holds another study or another driver is at work, and what the data, the
+    device and the study themselves raise. KeyboardInterrupt leaves everything ready to go on.
+    """
+    run = RunFolder(folder)
+    torch_device = local_device(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".driver.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"another search is at work in {folder}; wait for it, or give --out another folder") from None
+    with lock:
+        data = load(study.data, progress=watcher)
+        bench = Bench(
+            study=study,
+            data=data,
+            store=ArtifactStore(run.artifacts),
+            profile=open_profile(run.profile_file(device.name), device),
+            cost_device=torch_device,
+            training_device=training_device(),
+            progress=watcher,
+        )
+        driver = _Driver(run, bench, watcher)
+        driver.open()
+        driver.work(trials, timeout_s)
+        finish(run, bench)
+    return run
+
+
+class _Driver:
+    def __init__(self, run: RunFolder, bench: Bench, watcher: Watcher) -> None:
+        self.run, self.bench, self.watcher = run, bench, watcher
+        self.study = bench.study
+        self.records: dict[int, TrialRecord] = {}
+
+    # --- opening --------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the run, or take it up again."""
+        new = not self.run.run_file.is_file()
+        if new:
+            self.run.database.unlink(missing_ok=True)  # a set-up that was cut short holds nothing yet
+        self.optuna = _open_database(self.run.database, self.study)
+        if new:
+            self._set_up()
+        self.record = self.run.run()
+        self._same_run()
+        self.records = {trial.number: trial for trial in self.run.trials()}
+        for orphan in self.optuna.get_trials(states=(TrialState.RUNNING,), deepcopy=False):
+            if orphan.number in self.records:
+                self._tell(self.records[orphan.number])
+
+    def _set_up(self) -> None:
+        first, notes = first_trials(self.study.space)
+        for one in first:
+            self.optuna.enqueue_trial(one.params, user_attrs={"tag": one.tag})
+        record = RunRecord(
+            study=self.study,
+            data=self.bench.data.summary(),
+            created=_now(),
+            notes=notes,
+            versions={name: version(name) for name in ("paser-opt", "torch", "optuna")},
+        )
+        record.write(self.run.run_file)
+
+    def _same_run(self) -> None:
+        ignored = {"trials", "timeout_s", "description"}
+        before, now = (one.model_dump(exclude=ignored) for one in (self.record.study, self.study))
+        changed = [name for name in now if now[name] != before.get(name)]
+        if changed:
+            raise RunError(
+                f"{self.run.path} holds a run of this study with another {', '.join(changed)}; "
+                "start afresh with --new, or give --out another folder"
+            )
+        if self.record.data.fingerprint != self.bench.data.fingerprint:
+            raise RunError(
+                f"the data has changed since {self.run.path} was started; start afresh with --new, or give --out"
+            )
+
+    # --- the loop -------------------------------------------------------------------------------------
+
+    def work(self, total: int, timeout_s: float | None) -> None:
+        self.spent = max((trial.clock_s for trial in self.records.values()), default=0.0)
+        self.since = time.monotonic()
+        while len(self.records) < total and not (timeout_s and self._clock() > timeout_s):
+            trial = self._next()
+            number = trial.number
+            tag = trial.user_attrs.get("tag", "")
+            self.watcher.started(number, total, tag)
+            record = self._attempt(trial, tag)
+            record.write(self.run.trial_file(number))
+            self.records[number] = record
+            self._tell(record)
+            self._freeze_reference()
+            members = self.front()
+            self.watcher.finished(record, members, self._volume(members))
+
+    def _clock(self) -> float:
+        return self.spent + time.monotonic() - self.since
+
+    def _next(self) -> optuna.Trial:
+        """The trial that was cut short, or a new one.
+
+        The sampler is seeded by the trial's number: the same seed in a resumed process would repeat its draws.
+        """
+        running = self.optuna.get_trials(states=(TrialState.RUNNING,), deepcopy=False)
+        asked = len(self.optuna.trials) - len(self.optuna.get_trials(states=(TrialState.WAITING,), deepcopy=False))
+        number = running[0].number if running else asked
+        self.optuna.sampler = optuna.samplers.TPESampler(seed=self.study.seed * 100_003 + number)
+        if not running:
+            return self.optuna.ask()
+        return optuna.trial.Trial(self.optuna, running[0]._trial_id)
+
+    def _attempt(self, trial: optuna.Trial, tag: str) -> TrialRecord:
+        """Everything between asking and telling."""
+        started, begin = _now(), time.monotonic()
+        data = self.bench.data
+        config = suggest(trial, self.study, channels=data.channels, classes=data.classes)
+        attempt = int(trial.user_attrs.get("attempts", 0)) + 1
+        trial.set_user_attr("attempts", attempt)
+        record = TrialRecord(
+            number=trial.number, state="complete", tag=tag, params=dict(trial.params), pipeline=config, started=started,
+            seconds=0.0, clock_s=0.0,
+        )  # fmt: skip
+        if attempt > 1:
+            record.warnings.append(f"attempt {attempt}: the search was stopped while this trial ran")
+        if attempt > ATTEMPTS:
+            record.state, record.reason = "failed", f"the search ended {ATTEMPTS} times while this trial ran"
+        elif reason := unfit(config, data):
+            record.state, record.reason = "pruned", reason
+        else:
+            self._train(trial, record)
+        record.seconds = time.monotonic() - begin
+        record.clock_s = self._clock()
+        return record
+
+    def _train(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        priced = price(record.pipeline, self.bench)
+        excess = over_budget(priced.least(), self.study.budget)
+        for name, value in excess.items():
+            trial.set_constraint(name, value)
+        if over := {name: value for name, value in excess.items() if value > 0}:
+            worst = max(over, key=lambda name: over[name])
+            record.state = "pruned"
+            record.reason = f"its cheapest route is {over[worst]:.0%} over the budget of {worst}"
+            return
+        try:
+            trained = train(priced, self.bench)
+            record.val = evaluation(trained, priced, self.bench, "val")
+        except (DivergedError, MemoryError, torch.OutOfMemoryError) as error:
+            record.state, record.reason = "failed", str(error) or "out of memory"
+            return
+        record.values = objective_values(record.val, self.study.objectives)
+        record.stages, record.weights = trained.seconds, trained.keys
+        rows = ({"stage": stage, **row} for stage, history in trained.histories.items() for row in history)
+        write_text(self.run.trial_folder(record.number) / "history.jsonl", _json_lines(rows))
+
+    def _tell(self, record: TrialRecord) -> None:
+        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        values = [record.values[name] for name in self.study.objectives] if record.state == "complete" else None
+        self.optuna.tell(record.number, values, state=states[record.state])
+
+    # --- the front so far -----------------------------------------------------------------------------
+
+    def front(self) -> list[TrialRecord]:
+        complete = [trial for _, trial in sorted(self.records.items()) if trial.state == "complete"]
+        return [complete[i] for i in front([trial.values for trial in complete], self.study.objectives)]
+
+    def _freeze_reference(self) -> None:
+        """Hypervolume's reference: the worst of the pilot (the trials tried first) and 10 % of its range beyond."""
+        if self.record.reference is not None:
+            return
+        waiting = self.optuna.get_trials(states=(TrialState.WAITING,), deepcopy=False)
+        complete = [trial.values for trial in self.records.values() if trial.state == "complete"]
+        if waiting or len(complete) < 2:
+            return
+        reference = {}
+        for name in self.study.objectives:
+            values = [one[name] for one in complete]
+            worst, best = (max, min) if OBJECTIVES[name] == "minimize" else (min, max)
+            reference[name] = worst(values) + 0.1 * (worst(values) - best(values))
+        self.record.reference = reference
+        self.record.write(self.run.run_file)
+
+    def _volume(self, members: list[TrialRecord]) -> float | None:
+        if self.record.reference is None:
+            return None
+        return hypervolume([one.values for one in members], self.study.objectives, self.record.reference)
+
+
+def _open_database(path: Path, study: Study) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
+        )
+        return optuna.create_study(
+            study_name=study.name,
+            storage=storage,
+            directions=[OBJECTIVES[name] for name in study.objectives],
+            load_if_exists=True,
+        )
+    except sqlite3.DatabaseError as error:
+        raise RunError(f"{path} is damaged ({error}); start afresh with --new") from None
+
+
+def _json_lines(rows: Iterable[dict[str, object]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from paser_opt.config import PolicyConfig
+from paser_opt.models import ReferencePolicy, build_policy, parameter_count
+
+
+def test_the_published_head_has_its_published_size():
+    assert parameter_count(ReferencePolicy(models=3, grid=(4, 4))) == 14_736
+
+
+@pytest.mark.parametrize("kind", ["pooled", "reference"])
+@pytest.mark.parametrize(("grid", "models"), [((4, 4), 3), ((2, 5), 2), ((1, 1), 6)])
+@pytest.mark.parametrize("size", [(64, 64), (50, 61)])
+def test_any_grid_any_number_of_models_any_size(kind, grid, models, size):
+    policy = build_policy(PolicyConfig(kind=kind), models=models, grid=grid, classes=3, channels=1, seed=0).eval()
+    images, probability = torch.randn(2, 1, *size), torch.softmax(torch.randn(2, 3, *size), dim=1)
+    assert policy(policy.observe(images, probability)).shape == (2, *grid, models)
+
+
+def test_observation_by_hand():
+    policy = build_policy(PolicyConfig(stride=2), models=2, grid=(1, 1), classes=2, channels=1, seed=0)
+    images = torch.tensor([[[[1.0, 1.0], [3.0, 3.0]]]])
+    probability = torch.tensor([0.75, 0.25]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2)
+    seen = policy.observe(images, probability).flatten().tolist()
+    entropy = -(0.75 * torch.tensor(0.75).log() + 0.25 * torch.tensor(0.25).log()).item()
+    assert seen == pytest.approx([0.75, 0.25, entropy, 0.5, 2.0, 5.0])
+
+
+def test_inner_patches_can_be_told_apart_by_the_pooled_head():
+    """The published head pools globally, so swapping two patches leaves its logits where they were."""
+    grid, size = (4, 4), 64
+    probability = torch.full((1, 3, size, size), 1 / 3)
+    here, there = torch.zeros(1, 1, size, size), torch.zeros(1, 1, size, size)
+    here[..., 16:32, 16:32] = torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+    there[..., 32:48, 32:48] = here[..., 16:32, 16:32]
+    pooled = build_policy(PolicyConfig(), models=3, grid=grid, classes=3, channels=1, seed=0).eval()
+    one, other = (pooled(pooled.observe(image, probability)) for image in (here, there))
+    assert torch.allclose(one[0, 1, 1], other[0, 2, 2], atol=1e-5)
+    assert not torch.allclose(one[0, 1, 1], one[0, 2, 2], atol=1e-3)

@@ -1,0 +1,99 @@
+import pytest
+import torch
+from torch import nn
+
+from paser_opt.config import PipelineConfig, PolicyConfig, UNetConfig
+from paser_opt.models import build_policy, build_unet
+from paser_opt.patches import confusion, split, split_mask
+from paser_opt.routing import Decide, RoutedPipeline, batch_points, workloads
+
+SIZES = (UNetConfig(base=4, depth=1, classes=3), UNetConfig(base=4, depth=1, classes=3), UNetConfig(base=6, depth=1))
+
+
+class Always(nn.Module):
+    """Says one class everywhere."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label = label
+
+    def forward(self, x):
+        logits = torch.zeros(len(x), 3, *x.shape[-2:])
+        logits[:, self.label] = 1
+        return logits
+
+
+class Fixed(nn.Module):
+    """A policy with one route for every image."""
+
+    def __init__(self, route) -> None:
+        super().__init__()
+        self.route = torch.tensor(route)
+
+    def observe(self, images, probability):
+        return images
+
+    def forward(self, observation):
+        return nn.functional.one_hot(self.route, 3).float().expand(len(observation), -1, -1, -1) * 9
+
+
+def test_the_stitched_mask_of_constant_models_is_the_route():
+    config = PipelineConfig(models=SIZES, grid=(2, 2))
+    pipeline = RoutedPipeline(config, [Always(0), Always(1), Always(2)], Fixed([[0, 2], [1, 0]]))
+    routed = pipeline.run(torch.zeros(2, 1, 5, 6))  # 5 rows: 3 and 2 after cropping
+    expected = torch.tensor([[0] * 3 + [2] * 3] * 3 + [[1] * 3 + [0] * 3] * 2)
+    assert torch.equal(routed.masks.long(), expected.expand(2, -1, -1))
+    assert routed.route.tolist() == [[0, 2, 1, 0]] * 2
+    assert set(routed.seconds) == {"screen", "policy", "split", "f_1", "f_2", "stitch"}
+
+
+def test_a_model_nobody_is_sent_to_does_not_run():
+    config = PipelineConfig(models=SIZES, grid=(2, 2))
+    routed = RoutedPipeline(config, [Always(0), Always(1), Always(2)], Fixed([[0, 0], [2, 0]])).run(torch.zeros(1, 1, 4, 4))
+    assert "f_1" not in routed.seconds
+
+
+@pytest.mark.parametrize("halo", [0, 2])
+def test_running_equals_looking_up_in_confusion_matrices(halo):
+    """What a trial reports from its tables is what the deployed pipeline does."""
+    config = PipelineConfig(models=SIZES, grid=(3, 3), halo=halo)
+    models = [build_unet(size, seed=i).eval() for i, size in enumerate(SIZES)]
+    policy = build_policy(PolicyConfig(stride=2), models=3, grid=(3, 3), classes=3, channels=1, seed=3).eval()
+    images = torch.randn(4, 1, 25, 31, generator=torch.Generator().manual_seed(0))
+    truth = torch.randint(0, 3, (4, 25, 31), dtype=torch.uint8)
+    routed = RoutedPipeline(config, models, policy).run(images)
+    tiles, masks = split(images, (3, 3), halo), split_mask(truth, (3, 3))
+    with torch.inference_mode():
+        by_model = [split_mask(models[0](images).argmax(dim=1), (3, 3)).clamp(max=2)]
+        for model in models[1:]:
+            labels = model(tiles.flatten(0, 1)).argmax(dim=1).unflatten(0, (4, 9))
+            by_model.append(labels[..., halo : labels.shape[-2] - halo, halo : labels.shape[-1] - halo])
+    table = torch.stack([confusion(labels, masks, 3) for labels in by_model], dim=2)
+    looked_up = table.gather(2, routed.route[:, :, None, None, None].expand(-1, -1, 1, 3, 3)).sum(dim=(1, 2))
+    assert torch.equal(looked_up, confusion(routed.masks, truth, 3))
+
+
+def test_the_route_is_the_argmax():
+    policy = Fixed([[1, 2], [0, 1]])
+    action, confidence = Decide(policy)(torch.zeros(1, 1, 4, 4), torch.zeros(1, 3, 4, 4))
+    assert action.tolist() == [[1, 2, 0, 1]]
+    assert confidence.min() > 0.99
+
+
+def test_batch_points():
+    assert batch_points(16) == (1, 2, 4, 8, 16)
+    assert batch_points(9) == (1, 2, 4, 8, 9)
+    assert batch_points(1) == (1,)
+
+
+def test_every_step_of_the_plan_is_a_workload_that_runs():
+    config = PipelineConfig(models=SIZES, grid=(2, 3), mc_samples=2, halo=1)
+    steps, plan = workloads(config, height=20, width=30, device=torch.device("cpu"))
+    keys = [step.key for step in steps]
+    assert len(set(keys)) == len(keys)
+    named = {plan.screen, plan.screen_once, plan.policy, plan.split, plan.stitch}
+    named |= {key for points in plan.models for key in points.values()}
+    assert named == set(keys)
+    assert [sorted(points) for points in plan.models] == [[1, 2, 4, 6]] * 2
+    for step in steps:
+        step.module(*step.inputs)
