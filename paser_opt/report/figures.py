@@ -84,7 +84,7 @@ def front_figure(info: Info, front: Front) -> go.Figure:
         "front on val" + (" (95 %)" if untested else ""),
         mode="markers+text",
         marker={"color": _ACCENT, "size": 11},
-        text=[str(point.trial) for point in members],
+        text=_numbers(members, front, info.knee),
         textposition="top left",
         **({"error_y": _error(untested, _ACCENT)} if untested else {}),
     )
@@ -106,6 +106,24 @@ def front_figure(info: Info, front: Front) -> go.Figure:
     figure.update_xaxes(title=_axis(front.x, units[front.x][1], upwards=False))
     figure.update_yaxes(title=_axis(front.y, units[front.y][1], upwards=True))
     return figure
+
+
+def _numbers(members: Sequence[Point], front: Front, knee: int | None) -> list[str]:
+    """Trial numbers of the members, left out where they would lie over another; the knee's always stands."""
+    spans = {
+        name: max(values) - min(values) or 1.0
+        for name in (front.x, front.y)
+        for values in [[point.figures[name] for point in members]]
+    }
+
+    def near(one: Point, other: Point) -> bool:
+        return all(abs(one.figures[name] - other.figures[name]) < 0.05 * wide for name, wide in spans.items())
+
+    named: list[Point] = []
+    for point in sorted(members, key=lambda point: point.trial != knee):
+        if not any(near(point, other) for other in named):
+            named.append(point)
+    return [str(point.trial) if point in named else "" for point in members]
 
 
 def hover(point: Point) -> str:
@@ -264,7 +282,8 @@ def _dimension(column: Column, *, log: bool) -> dict[str, object]:
     values = [value * factor for value in numeric]
     label += f" ({unit})" if unit and unit != label else ""
     if not log or min(values) <= 0:
-        return {"label": label, "values": values}
+        few = sorted(set(values)) if len(set(values)) <= 8 and not column.objective else None
+        return {"label": label, "values": values, **({"tickvals": few} if few else {})}
     low, high = min(values), max(values)
     ticks = [low * (high / low) ** (i / 4) for i in range(5)]
     return {

@@ -38,7 +38,9 @@ def answer(info: Info) -> str:
     chosen = info.point(info.knee)
     score = chosen.test_iou or chosen.iou
     assert score is not None  # a routed pipeline always has its val interval
-    costs = " and ".join(_valued(name, chosen.figures[name]) for name in info.objectives if name != "iou")
+    costs = " and ".join(
+        words.valued(name, chosen.figures[name]) for name in info.objectives if name != "iou"
+    )
     sentence = (
         f"Deploy trial {chosen.trial}: IoU {score.value:.2f} at {costs} on {info.run.study.device} "
         f"({'test' if chosen.test_iou else 'val'}, 95 %: {score.low:.2f} … {score.high:.2f})"
@@ -48,13 +50,6 @@ def answer(info: Info) -> str:
         best = max(better, key=lambda point: point.figures["iou"])
         sentence += f" – but {best.label} is no worse in anything on val: deploy that model, without a route"
     return sentence
-
-
-def _valued(objective: str, value: float) -> str:
-    text = words.figure(objective, value)
-    if objective == "iou":
-        return f"IoU {text}"
-    return text if objective in ("latency", "gflops") else f"{text} of {words.TITLES[objective]}"
 
 
 def findings(info: Info) -> tuple[Finding, ...]:
@@ -93,7 +88,7 @@ def _single_models(info: Info) -> Iterator[Finding]:
 
 
 def _reach(point: Point, info: Info) -> str:
-    return ", ".join(_valued(name, point.figures[name]) for name in info.objectives)
+    return ", ".join(words.valued(name, point.figures[name]) for name in info.objectives)
 
 
 def _level(point: Point, routed: list[Point], objectives: tuple[str, ...]) -> bool:

@@ -32,11 +32,14 @@
     return Plotly.react(place, figure.data, themed(figure.layout), config);
   }
 
+  const nameTheme = () => { by("theme").textContent = isDark() ? "Light theme" : "Dark theme"; };
+
   function repaint() {
-    by("theme").textContent = isDark() ? "Light theme" : "Dark theme";
+    nameTheme();
     for (const id of drawn) Plotly.react(by(id), by(id).data, themed(by(id).layout), config);
   }
 
+  nameTheme();
   by("theme").hidden = false;
   by("theme").addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
@@ -68,7 +71,7 @@
     });
   }
 
-  if (!data.figures) { repaint(); return; }
+  if (!data.figures) return;
 
   // --- the front ---
   const SCALES = {
@@ -258,5 +261,4 @@
     if (before) root.dataset.theme = before; else delete root.dataset.theme;
     repaint();
   });
-  repaint();
 })();

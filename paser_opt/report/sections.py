@@ -64,10 +64,11 @@ def front_section(info: Info, table: str) -> str:
         for i, front in enumerate(info.fronts)
     )
     choice = f'<label>Show <select id="pair">{tabs}</select></label>' if len(info.fronts) > 1 else ""
-    limits = [name for name in OBJECTIVES if any(name in point.figures for point in info.points)]
+    limits = [*(name for name in info.objectives if name != "iou"), *OBJECTIVES]
     options = "".join(
         f'<option value="{name}">{words.TITLES[name]} at {"least" if name == "iou" else "most"}</option>'
-        for name in sorted(limits, key=lambda name: (name not in info.objectives, name == "iou"))
+        for name in dict.fromkeys(limits)
+        if any(name in point.figures for point in info.points)
     )
     download = base64.b64encode(table.encode()).decode()
     content = f"""
@@ -77,7 +78,7 @@ def front_section(info: Info, table: str) -> str:
 <label><input type="checkbox" id="alone" checked> single models</label>
 <label><input type="checkbox" id="test" checked> test IoU</label></div>
 <div class="decide">
-<div class="plot tall" id="front-plot" role="img" aria-label="Pareto front; its figures stand below"></div>
+<div class="plot tall" id="front-plot" role="group" aria-label="Pareto front; its figures stand below"></div>
 <div class="card" id="budget"><h3>Within a budget</h3>
 <div class="limit"><label>My <select id="limit">{options}</select></label>
 <output id="bound" for="slider"></output></div>
@@ -89,8 +90,8 @@ def front_section(info: Info, table: str) -> str:
 <p class="downloads"><a download="front.csv" href="data:text/csv;base64,{download}">front.csv</a>
 <span>front.json lies beside this page in the run's folder</span></p>"""
     lead = (
-        "Every dot is a trained pipeline, placed by its IoU on val, as the search saw it. Members of the front "
-        "carry their number. Hover or tap one for its figures, or move the budget to have a trial named."
+        "Every dot is a trained pipeline, placed by its IoU on val, as the search saw it; those on "
+        "the front carry their number. Hover or tap one for its figures, or move the budget to have a trial named."
     )
     return _section("front", "The front", content, lead)
 
@@ -161,18 +162,17 @@ def course_section(info: Info, important: Sequence[Importances]) -> str:
     if info.history.reason:
         volume = f'<p class="missing">No hypervolume: {html.escape(info.history.reason)}.</p>'
     else:
-        reference = ", ".join(
-            f"{words.TITLES[name]} {words.figure(name, value)}"
-            for name, value in (info.run.reference or {}).items()
-        )
+        reference = ", ".join(words.valued(name, value) for name, value in (info.run.reference or {}).items())
         volume = (
             '<div class="controls"><label>Against <select id="course"><option value="trials">trials</option>'
             '<option value="clock">time</option></select></label></div>'
-            '<div class="plot" id="history-plot" role="img" aria-label="hypervolume over the search"></div>'
+            '<div class="plot" id="history-plot" role="group" aria-label="hypervolume over the search"></div>'
             f'<p class="lead">Reference point, frozen after the pilot: {html.escape(reference)}.</p>'
         )
     reasons = dict.fromkeys(each.reason for each in important if each.reason)
-    bars = '<div class="plot auto" id="importance-plot" role="img" aria-label="parameter importances"></div>'
+    bars = (
+        '<div class="plot auto" id="importance-plot" role="group" aria-label="parameter importances"></div>'
+    )
     if reasons:
         bars = f'<p class="missing">No importances: {html.escape("; ".join(filter(None, reasons)))}.</p>'
     parallel = (
@@ -251,7 +251,7 @@ def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> st
     )
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{name}">'
+        f'<div class="wide" tabindex="0" role="region" aria-label="table: {name}">'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -19,6 +19,7 @@ __all__ = [
     "span",
     "time",
     "usage",
+    "valued",
 ]
 
 TITLES = {"iou": "IoU", "gflops": "GFLOPs", "latency": "latency", "energy": "energy", "memory": "peak memory"}
@@ -56,6 +57,14 @@ def figure(objective: str, value: float) -> str:
         return f"{value:.3f}"
     factor, unit = scale(objective, value)
     return f"{_short(value * factor)}{_GAP}{unit}"
+
+
+def valued(objective: str, value: float) -> str:
+    """A value that says what it is: "IoU 0.712", "6.3 ms", "12 mJ of energy"."""
+    text = figure(objective, value)
+    if objective == "iou":
+        return f"IoU {text}"
+    return text if objective in ("latency", "gflops") else f"{text} of {TITLES[objective]}"
 
 
 def time(seconds: float) -> str:
