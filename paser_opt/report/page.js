@@ -19,6 +19,7 @@
         ...layout.hoverlabel, bgcolor: colour("--surface"), bordercolor: colour("--line"),
         font: { ...(layout.hoverlabel || {}).font, color: colour("--text") },
       },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--muted"), activecolor: colour("--text") },
       xaxis: { ...layout.xaxis, ...axis },
       yaxis: { ...layout.yaxis, ...axis },
     };
@@ -87,6 +88,10 @@
   }
 
   const front = () => data.figures[by("pair") ? by("pair").value : "front-0"];
+  // a phone has no room for the whole label: the card below shows the rest of a tapped trial
+  const narrow = matchMedia("(max-width: 900px)");
+  const short = (label) => label.split("<br>").slice(0, 4).map((line) => line.split(" (")[0]).join("<br>");
+  const labelled = (trace) => (narrow.matches && trace.hovertext ? { ...trace, hovertext: trace.hovertext.map(short) } : trace);
   let chosen = data.knee;
   let bound = null;
 
@@ -113,7 +118,7 @@
       shapes.push({ ...line, y0: at, y1: at, x0: 0, x1: 1, xref: "paper" });
     }
     return draw("front-plot", {
-      data: traces,
+      data: traces.map(labelled),
       layout: {
         ...figure.layout, shapes,
         xaxis: { ...figure.layout.xaxis, type: log(x) }, yaxis: { ...figure.layout.yaxis, type: log(y) },
@@ -213,6 +218,7 @@
     cell.replaceChildren(button);
   }
   startAtKnee();
+  narrow.addEventListener("change", showFront);
   by("front-plot").on("plotly_click", ({ points }) => {
     if (typeof points[0].customdata === "number" && points[0].data.meta !== "alone") look(points[0].customdata);
   });

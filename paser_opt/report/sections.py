@@ -90,8 +90,8 @@ def front_section(info: Info, table: str) -> str:
 <p class="downloads"><a download="front.csv" href="data:text/csv;base64,{download}">front.csv</a>
 <span>front.json lies beside this page in the run's folder</span></p>"""
     lead = (
-        "Every dot is a trained pipeline, placed by its IoU on val, as the search saw it; those on "
-        "the front carry their number. Hover or tap one for its figures, or move the budget to have a trial named."
+        "Every dot is a trained pipeline at its IoU on val, as the search saw it; the front's are numbered. "
+        "Hover or tap one for its figures, or move the budget to have a trial named."
     )
     return _section("front", "The front", content, lead)
 

@@ -85,20 +85,23 @@ def test_renders_without_overflow(visit: Callable[..., Page], report: Path, widt
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != ground
 
 
+def place_of(page: Page) -> list[float]:
+    """[x, y] on the screen of the first member of the front."""
+    place: list[float] = page.evaluate(
+        """() => { const plot = document.getElementById("front-plot");
+        const { x, y } = plot.data.find((trace) => trace.name === "front on val");
+        const { _size: size, xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+        return [box.left + size.l + xaxis.d2p(x[0]), box.top + size.t + yaxis.d2p(y[0])]; }"""
+    )
+    return place
+
+
 def test_hover_shows_the_figures(visit: Callable[..., Page], report: Path) -> None:
     page = visit(report)
     point = page.locator("#front-plot .scatterlayer .trace", has_text="3").locator(".point").first
     point.wait_for()
     page.locator("#front-plot").scroll_into_view_if_needed()
-    page.evaluate(
-        """() => { const plot = document.getElementById("front-plot");
-        const curve = plot.data.findIndex((trace) => trace.name === "front on val");
-        const axes = plot._fullLayout, x = plot.data[curve].x[0], y = plot.data[curve].y[0];
-        const box = plot.getBoundingClientRect();
-        window.at = [axes._size.l + axes.xaxis.d2p(x) + box.left, axes._size.t + axes.yaxis.d2p(y) + box.top];
-        }"""
-    )
-    page.mouse.move(*page.evaluate("window.at"))
+    page.mouse.move(*place_of(page))
     shown = page.locator("#front-plot .hoverlayer .hovertext")
     shown.wait_for()
     text = shown.text_content() or ""
@@ -111,6 +114,20 @@ def test_hover_shows_the_figures(visit: Callable[..., Page], report: Path) -> No
         "missing: no power",
     ):
         assert part in text.replace("\u00a0", " ")
+
+
+def test_a_tap_on_a_phone_fills_the_card(visit: Callable[..., Page], report: Path) -> None:
+    page = visit(report, width=390)
+    labels = page.evaluate(
+        "document.getElementById('front-plot').data.find((trace) => trace.name === 'front on val').hovertext"
+    )
+    assert (
+        labels[0].replace("\u00a0", " ")
+        == "<b>trial 1</b><br>IoU, val: 0.500<br>IoU, test: 0.490<br>latency: 10 ms"
+    )
+    page.locator("#front-plot").scroll_into_view_if_needed()
+    page.mouse.click(*place_of(page))
+    assert page.locator("#verdict").inner_text().startswith("Trial 1: ")
 
 
 def visible(page: Page, meta: str) -> bool:
