@@ -1,31 +1,168 @@
-"""Images and masks: read or made, checked, divided, standardised, fingerprinted.
+"""Images with masks, divided as PaSeR's stages need them.
 
-    folder · synthetic · mnist → RawSplit × (train, val, test) → assemble → SegmentationData
+    source (folder, mnist, synthetic)  →  train / val / test, images in [0, 1]
+    corruption, if one is named        →  the same, disturbed
+    seeded split of train              →  D_PT / D_RL / D_FT, disjoint
+    mean and std of train              →  standardised images
 
-A new kind is one file with one function and one entry of DATASETS.
+A new kind of data is one file with a ``read(config, progress) -> Splits``, one entry in DATASETS and its name
+in DataConfig.kind. Everything follows from DataConfig alone; ``fingerprint`` says whether two loads are the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from ..config import DataConfig
+from ..errors import ConfigError
 from ..progress import Progress, Silent
+from ..records import DataSummary
 from . import folder, mnist, synthetic
-from .raw import PARTS, Part, RawSplit, SegmentationData, assemble
+from .corruptions import corrupt, corruption
+from .splits import Part, Splits, divide
 
-__all__ = ["DATASETS", "PARTS", "Part", "SegmentationData", "load"]
+__all__ = ["DATASETS", "Part", "SegmentationData", "Source", "load"]
 
-Splits = tuple[RawSplit, RawSplit, RawSplit, tuple[str, ...]]
 
-DATASETS: dict[str, Callable[[DataConfig, Progress], Splits]] = {
-    "folder": folder.read,
-    "synthetic": synthetic.make,
-    "mnist": mnist.make,
+class Source(NamedTuple):
+    """A kind of data: how it is read, and the fields of DataConfig that it alone gives a meaning to."""
+
+    read: Callable[[DataConfig, Progress], Splits]
+    fields: frozenset[str]
+
+
+DATASETS: dict[str, Source] = {
+    "synthetic": Source(synthetic.read, frozenset({"size", "count", "difficulty", "holdout"})),
+    "folder": Source(
+        folder.read,
+        frozenset({"path", "images", "masks", "mask_values", "ignore_index", "channels", "size", "holdout", "limit"}),
+    ),
+    "mnist": Source(mnist.read, frozenset({"path", "size", "count", "digits", "target", "holdout"})),
 }
-"""Kind → function to (train, val, test, class names)."""
+
+COMMON = frozenset({"kind", "classes", "corruption", "severity", "flips", "parts", "seed"})
+PARTS = ("pretrain", "policy", "finetune", "val", "test")
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """D_PT, D_RL, D_FT, val and test, standardised by the training images' mean and std."""
+
+    kind: str
+    pretrain: Part  # D_PT
+    policy: Part  # D_RL
+    finetune: Part  # D_FT
+    val: Part
+    test: Part
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]  # (C,) of the training images scaled to [0, 1]
+    std: tuple[float, ...]  # (C,)
+    fingerprint: str
+    flips: str
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        return self.val.images.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.val.images.shape[2]
+
+    @property
+    def width(self) -> int:
+        return self.val.images.shape[3]
+
+    def summary(self) -> DataSummary:
+        """What a run records about its data."""
+        return DataSummary(
+            kind=self.kind,
+            fingerprint=self.fingerprint,
+            images={name: len(getattr(self, name)) for name in PARTS},
+            height=self.height,
+            width=self.width,
+            channels=self.channels,
+            class_names=list(self.class_names),
+        )
+
+    def display(self, images: Tensor) -> Tensor:
+        """Standardised images (…, C, H, W) → uint8 of the same shape, as they were read."""
+        mean, std = (torch.tensor(one, device=images.device)[:, None, None] for one in (self.mean, self.std))
+        return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def load(config: DataConfig, *, progress: Progress | None = None) -> SegmentationData:
-    """The data of a study. Raises DataError, with the file, before anything is trained."""
-    return assemble(config, *DATASETS[config.kind](config, progress or Silent()))
+    """Read or make the data that ``config`` describes; the same config gives the same data.
+
+    Raises ConfigError for a field that does not fit the kind, DataError for a fault in a file or folder.
+    """
+    source = DATASETS[config.kind]
+    _check_fields(config, source)
+    if config.corruption is not None:
+        corruption(config.corruption)
+    splits = source.read(config, progress or Silent())
+    class_names = config.classes or splits.class_names
+    if len(class_names) != len(splits.class_names):
+        raise ConfigError(
+            f"classes has {len(class_names)} names, but data of kind {config.kind!r} has "
+            f"{len(splits.class_names)} classes: {', '.join(splits.class_names)}"
+        )
+    train, val, test = splits.train, splits.val, splits.test
+    if config.corruption is not None:
+        generator = torch.Generator().manual_seed(config.seed)
+        train, val, test = (
+            replace(part, images=corrupt(part.images, config.corruption, config.severity, generator))
+            for part in (train, val, test)
+        )
+    stages = divide(
+        len(train), config.parts, ("D_PT", "D_RL", "D_FT"), np.random.default_rng((config.seed, len("stages")))
+    )
+    mean, std = _mean_and_std(train.images)
+    parts = dict(zip(PARTS, (*(train.take(indices) for indices in stages), val, test), strict=True))
+    return SegmentationData(
+        kind=config.kind,
+        class_names=class_names,
+        mean=mean,
+        std=std,
+        fingerprint=_fingerprint(parts),
+        flips=config.flips,
+        **{name: replace(part, images=_standardise(part.images, mean, std)) for name, part in parts.items()},
+    )
+
+
+def _check_fields(config: DataConfig, source: Source) -> None:
+    for name, field in DataConfig.model_fields.items():
+        if name not in source.fields | COMMON and getattr(config, name) != field.default:
+            raise ConfigError(f"[data] {name} means nothing for data of kind {config.kind!r}; leave it out")
+
+
+def _mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per channel over (N, C, H, W); the std of a constant channel is taken as 1."""
+    mean = images.mean(dim=(0, 2, 3), dtype=torch.float64)
+    square = torch.stack([image.double().square().mean(dim=(1, 2)) for image in images]).mean(dim=0)
+    std = (square - mean.square()).clamp_min(0).sqrt()
+    return tuple(mean.tolist()), tuple(torch.where(std < 1e-6, 1.0, std).tolist())
+
+
+def _standardise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    return (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+
+
+def _fingerprint(parts: dict[str, Part]) -> str:
+    """sha256 over names, shapes, pixels and masks, part by part in order."""
+    digest = hashlib.sha256()
+    for name, part in parts.items():
+        digest.update(repr((name, part.names, tuple(part.images.shape))).encode())
+        digest.update(part.images.numpy())
+        digest.update(part.masks.numpy())
+    return digest.hexdigest()

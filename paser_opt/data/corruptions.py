@@ -1,4 +1,8 @@
-"""Named corruptions × severity, on images in [0, 1]. A new one is one function and one entry of CORRUPTIONS."""
+"""Named corruptions of images, in five severities.
+
+Strengths are those of ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261) for Gaussian noise, impulse
+noise, speckle noise, Gaussian blur and contrast; occlusion is this project's own.
+"""
 
 from __future__ import annotations
 
@@ -10,60 +14,64 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
-__all__ = ["CORRUPTIONS", "blur_with", "corrupt"]
+__all__ = ["CORRUPTIONS", "Corruption", "corrupt", "corruption"]
+
+Corruption = Callable[[Tensor, int, torch.Generator], Tensor]
+"""(images (N, C, H, W) in [0, 1], severity 1 … 5, generator) → images of the same shape, not yet clamped."""
 
 
-def _noise(images: Tensor, draw: torch.Generator) -> Tensor:
-    return torch.randn(images.shape, generator=draw)
+def gaussian(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Additive normal noise."""
+    sigma = (0.08, 0.12, 0.18, 0.26, 0.38)[severity - 1]
+    return images + sigma * torch.randn(images.shape, generator=generator)
 
 
-def blur_with(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (N, C, H, W) by ``sigma`` pixels, edges repeated."""
-    radius = max(1, round(3 * sigma))
-    x = torch.arange(-radius, radius + 1, dtype=images.dtype)
-    kernel = torch.exp(-(x**2) / (2 * sigma**2))
-    kernel /= kernel.sum()
+def salt_and_pepper(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """A share of the pixels becomes black or white, all channels of a pixel together."""
+    share = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
+    draw = torch.rand((len(images), 1, *images.shape[2:]), generator=generator)
+    return images.masked_fill(draw < share / 2, 0.0).masked_fill(draw > 1 - share / 2, 1.0)
+
+
+def speckle(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Normal noise in proportion to the grey level."""
+    sigma = (0.15, 0.2, 0.35, 0.45, 0.6)[severity - 1]
+    return images * (1 + sigma * torch.randn(images.shape, generator=generator))
+
+
+def blur(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Gaussian blur; beyond the image its edge is repeated."""
+    sigma = (1, 2, 3, 4, 6)[severity - 1]
+    reach = 3 * sigma
     channels = images.shape[1]
-    padded = F.pad(images, (radius,) * 4, mode="replicate")
-    across = F.conv2d(padded, kernel.expand(channels, 1, 1, -1), groups=channels)
-    return F.conv2d(across, kernel[:, None].expand(channels, 1, -1, 1), groups=channels)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).repeat(channels, 1, 1, 1)  # (C, 1, 1, 2·reach + 1)
+    padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel, groups=channels), kernel.mT, groups=channels)
 
 
-def gaussian(images: Tensor, severity: int, draw: torch.Generator) -> Tensor:
-    return images + (0.04, 0.08, 0.14, 0.20, 0.28)[severity - 1] * _noise(images, draw)
+def contrast(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Grey levels drawn towards the mean of their image and channel."""
+    factor = (0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1]
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    return (images - mean) * factor + mean
 
 
-def salt_and_pepper(images: Tensor, severity: int, draw: torch.Generator) -> Tensor:
-    share = (0.01, 0.03, 0.06, 0.12, 0.20)[severity - 1]
-    coin = torch.rand(images[:, :1].shape, generator=draw)
-    return torch.where(coin < share / 2, 0.0, torch.where(coin > 1 - share / 2, 1.0, images))
+def occlusion(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """As many black squares as the severity says, each a fifth of the shorter side wide."""
+    height, width = images.shape[2:]
+    side = max(1, min(height, width) // 5)
+
+    def inside(length: int) -> Tensor:  # (N, severity, length): 1 where a square lies
+        start = torch.randint(length - side + 1, (len(images), severity, 1), generator=generator)
+        at = torch.arange(length)
+        return ((at >= start) & (at < start + side)).float()
+
+    covered = torch.einsum("nkh,nkw->nhw", inside(height), inside(width)) > 0
+    return images.masked_fill(covered[:, None], 0.0)
 
 
-def speckle(images: Tensor, severity: int, draw: torch.Generator) -> Tensor:
-    return images * (1 + (0.1, 0.2, 0.3, 0.45, 0.6)[severity - 1] * _noise(images, draw))
-
-
-def blur(images: Tensor, severity: int, draw: torch.Generator) -> Tensor:
-    return blur_with(images, (0.6, 1.0, 1.5, 2.2, 3.0)[severity - 1])
-
-
-def contrast(images: Tensor, severity: int, draw: torch.Generator) -> Tensor:
-    mean = images.mean(dim=(-2, -1), keepdim=True)
-    return mean + (0.75, 0.55, 0.4, 0.28, 0.18)[severity - 1] * (images - mean)
-
-
-def occlusion(images: Tensor, severity: int, draw: torch.Generator) -> Tensor:
-    """One grey rectangle of 4 … 30 % of the image's area, somewhere in each image."""
-    count, _, height, width = images.shape
-    side = (0.04, 0.08, 0.14, 0.21, 0.30)[severity - 1] ** 0.5
-    top, left = (torch.rand(2, count, 1, 1, 1, generator=draw) * (1 - side)).unbind()
-    rows = torch.linspace(0, 1, height)[:, None]
-    columns = torch.linspace(0, 1, width)
-    hidden = (rows >= top) & (rows <= top + side) & (columns >= left) & (columns <= left + side)
-    return torch.where(hidden, 0.5, images)
-
-
-CORRUPTIONS: dict[str, Callable[[Tensor, int, torch.Generator], Tensor]] = {
+CORRUPTIONS: dict[str, Corruption] = {
     "gaussian": gaussian,
     "salt_and_pepper": salt_and_pepper,
     "speckle": speckle,
@@ -73,8 +81,13 @@ CORRUPTIONS: dict[str, Callable[[Tensor, int, torch.Generator], Tensor]] = {
 }
 
 
-def corrupt(images: Tensor, name: str, severity: int, *, seed: int) -> Tensor:
-    """Images (N, C, H, W) in [0, 1] → corrupted, clamped to [0, 1]; severity 1 … 5. Raises ConfigError."""
+def corruption(name: str) -> Corruption:
+    """The corruption of that name. Raises ConfigError that lists the known ones."""
     if name not in CORRUPTIONS:
-        raise ConfigError(f"data.corruption: unknown corruption {name!r}; known: {', '.join(CORRUPTIONS)}")
-    return CORRUPTIONS[name](images, severity, torch.Generator().manual_seed(seed)).clamp(0, 1)
+        raise ConfigError(f"unknown corruption {name!r}; known: {', '.join(CORRUPTIONS)}")
+    return CORRUPTIONS[name]
+
+
+def corrupt(images: Tensor, name: str, severity: int, generator: torch.Generator) -> Tensor:
+    """Images (N, C, H, W) in [0, 1] with the named corruption, again in [0, 1]. Raises ConfigError."""
+    return corruption(name)(images, severity, generator).clamp(0, 1)

@@ -1,199 +1,241 @@
-"""A folder of one's own images and masks, paired by file name.
+"""Images and masks in folders: one's own data.
 
-    PATH/{train,val,test}/{images,masks}/NAME.png        given splits, or
-    PATH/{images,masks}/NAME.png                         a seeded split by ``holdout``
+    PATH/{train,val,test}/{images,masks}/      a split of one's own; a missing val or test is held out of train
+    PATH/{images,masks}/                       val and test are held out
 
-Images: PNG, TIFF (8 or 16 bit), JPEG, BMP; grey or RGB. Masks: PNG, TIFF or BMP with one grey value (or palette
-index) a pixel. Everything is checked while it is read, before any training.
+An image and its mask share the file's stem. Every fault of the data is found here, before any training.
+Not done: several images in one file, rotation by EXIF, 16-bit colour (Pillow reads its upper 8 bits).
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..config import DataConfig
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..patches import IGNORE
 from ..progress import Progress
-from .raw import RawSplit
-from .splits import holdout
+from .paths import data_folder
+from .splits import TRAIN_VAL_TEST, Part, Splits, divide, shares_of
 
-__all__ = ["expand", "read"]
+__all__ = ["read"]
 
-IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-MASKS = (".png", ".tif", ".tiff", ".bmp")
-GIVEN = ("train", "val", "test")
-WIDE = ("I;16", "I;16B", "I;16L", "I")
-"""Pillow's modes of 16-bit grey files."""
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+MASK_SUFFIXES = (".png", ".tif", ".tiff")
+GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
+INDEXED = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+VALUES = 2**16  # of an 8- or 16-bit file
 
 
-def read(config: DataConfig, progress: Progress) -> tuple[RawSplit, RawSplit, RawSplit, tuple[str, ...]]:
-    """Train, val, test and the class names. Raises DataError that names the file and the mend."""
-    root = expand(config.path or "")
-    if not root.is_dir():
-        raise DataError(f"data.path: {root} is not a folder")
-    given = [root / name for name in GIVEN]
-    if all(folder.is_dir() for folder in given):
-        splits = [_pairs(folder, config) for folder in given]
-    elif any(folder.is_dir() for folder in given):
-        absent = ", ".join(folder.name for folder in given if not folder.is_dir())
-        raise DataError(f"{root} has some of train, val, test but not {absent}; give all three, or none")
-    else:
-        pairs = _pairs(root, config)
-        splits = [[pairs[i] for i in part] for part in holdout(len(pairs), config.holdout, config.seed)]
-    if config.limit:
-        splits[0] = splits[0][: config.limit]
-    everything = [pair for split in splits for pair in split]
-    rgb = _is_rgb(everything[0][0], config)
-    progress.stage("read images", len(everything))
+@dataclass(frozen=True)
+class Pair:
+    image: Path
+    mask: Path
+
+
+def read(config: DataConfig, progress: Progress) -> Splits:
+    """The folder's images scaled to [0, 1] and their masks. Raises DataError, ConfigError."""
+    assert config.path is not None  # DataConfig demands it
+    table = _class_table(config)
+    pairs = _splits(config, data_folder(config.path))
+    every = [pair for name in TRAIN_VAL_TEST for pair in pairs[name]]
     with ThreadPoolExecutor() as pool:
-        loaded = []
-        for done, one in enumerate(pool.map(lambda pair: _load(*pair, config=config, rgb=rgb), everything), start=1):
-            loaded.append(one)
-            progress.advance(done, one[2])
-    _same_size(loaded, everything)
-    sizes = [len(split) for split in splits]
-    parts = []
-    for size in sizes:
-        images, masks, names = zip(*loaded[:size], strict=True)
-        loaded = loaded[size:]
-        parts.append(RawSplit(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks)), tuple(names)))
-    return parts[0], parts[1], parts[2], config.classes
+        headers = list(pool.map(_header, [pair.image for pair in every]))
+        size = config.size or _common_size(every, [size for size, _ in headers])
+        colour = config.channels == "rgb" or (config.channels == "auto" and headers[0][1] not in GREY)
+        images = np.empty((len(every), 3 if colour else 1, *size), dtype=np.float32)
+        masks = np.empty((len(every), *size), dtype=np.uint8)
+
+        def fill(index: int) -> None:
+            pixels = _read_image(every[index].image, colour)
+            classes = _read_mask(every[index].mask, table, config)
+            if classes.shape != pixels.shape[1:]:
+                raise DataError(
+                    f"{every[index].mask} is {_extent(classes.shape)}, its image {every[index].image.name} is "
+                    f"{_extent(pixels.shape[1:])} (height x width); they must be the same"
+                )
+            images[index], masks[index] = _fit(pixels, classes, size)
+
+        progress.stage("data", len(every))
+        for done, _ in enumerate(pool.map(fill, range(len(every))), 1):
+            progress.advance(done, every[done - 1].image.name)
+    lengths = [len(pairs[name]) for name in TRAIN_VAL_TEST]
+    parts = (
+        Part(image, mask, tuple(pair.image.stem for pair in pairs[name]))
+        for name, image, mask in zip(
+            TRAIN_VAL_TEST, torch.from_numpy(images).split(lengths), torch.from_numpy(masks).split(lengths), strict=True
+        )
+    )
+    return Splits(*parts, class_names=config.classes)
 
 
-def expand(path: str) -> Path:
-    """``~`` and ${NAME} of the environment. Raises DataError for a variable that is not set."""
-
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in os.environ:
-            raise DataError(f"data.path: the environment variable {found[1]} is not set (path = {path!r})")
-        return os.environ[found[1]]
-
-    return Path(re.sub(r"\$\{(\w+)\}", value, path)).expanduser()
+# --- which files --------------------------------------------------------------------------------------
 
 
-def _pairs(folder: Path, config: DataConfig) -> list[tuple[Path, Path]]:
-    """Images and masks of equal stem, sorted by it."""
-    images, masks = _by_stem(folder / config.images, IMAGES), _by_stem(folder / config.masks, MASKS)
-    if not images:
-        raise DataError(f"{folder / config.images} holds no images ({', '.join(IMAGES)})")
-    for stem in sorted(images.keys() - masks.keys()):
-        raise DataError(f"{images[stem]} has no mask: {folder / config.masks / stem}.png is missing")
-    for stem in sorted(masks.keys() - images.keys()):
-        raise DataError(f"{masks[stem]} has no image: {folder / config.images / stem}.png is missing")
-    return [(images[stem], masks[stem]) for stem in sorted(images)]
+def _splits(config: DataConfig, root: Path) -> dict[str, list[Pair]]:
+    rng = np.random.default_rng((config.seed, 0))
+    split = (root / "train").is_dir()
+    pairs = {"train": _pairs(root / "train" if split else root, config)}
+    pairs |= {name: _pairs(root / name, config) for name in ("val", "test") if split and (root / name).is_dir()}
+    held_out = {
+        name: share
+        for name, share in zip(TRAIN_VAL_TEST, shares_of(config.holdout), strict=True)
+        if name not in pairs
+    }
+    if held_out:
+        shares = {"train": 1 - sum(held_out.values())} | held_out
+        pool = pairs["train"]
+        for name, chosen in zip(shares, divide(len(pool), [*shares.values()], [*shares], rng), strict=True):
+            pairs[name] = [pool[index] for index in chosen]
+    if config.limit is not None and config.limit < len(pairs["train"]):
+        chosen = np.sort(rng.permutation(len(pairs["train"]))[: config.limit])
+        pairs["train"] = [pairs["train"][index] for index in chosen]
+    return pairs
 
 
-def _by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
+def _pairs(folder: Path, config: DataConfig) -> list[Pair]:
+    """Image and mask of each stem, in the order of the stems."""
+    images = _by_stem(folder / config.images, IMAGE_SUFFIXES)
+    masks = _by_stem(folder / config.masks, MASK_SUFFIXES)
+    for stem in sorted(images.keys() ^ masks.keys()):
+        if stem in images:
+            wanted = " or ".join(f"{stem}{suffix}" for suffix in MASK_SUFFIXES)
+            raise DataError(f"{images[stem]} has no mask; put {wanted} into {folder / config.masks}")
+        raise DataError(f"{masks[stem]} has no image in {folder / config.images}; add it or remove the mask")
+    return [Pair(images[stem], masks[stem]) for stem in sorted(images)]
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; name it in [data] with images = … or masks = …")
+        raise DataError(
+            f"there is no folder {folder}; expected PATH/{{train,val,test}}/{{images,masks}} or PATH/{{images,masks}}, "
+            "and other names than these in images = and masks = of [data]"
+        )
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file():
             if path.stem in found:
-                raise DataError(f"{path} and {found[path.stem].name} have the same name; remove one of them")
+                raise DataError(f"{found[path.stem]} and {path.name} have the same stem; keep one of them")
             found[path.stem] = path
+    if not found:
+        raise DataError(f"{folder} holds no file that ends in {', '.join(suffixes)}")
     return found
 
 
-def _open(path: Path) -> Image.Image:
+# --- what is in them ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        picture = Image.open(path)
-        picture.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); it is truncated or damaged") from None
-    return picture
+        with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise DataError(f"{path} holds several images; save each in a file of its own")
+            yield image
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}; the file is damaged or no image") from None
 
 
-def _is_rgb(path: Path, config: DataConfig) -> bool:
-    """"auto" follows the first image."""
-    if config.channels != "auto":
-        return config.channels == "rgb"
-    return _open(path).mode not in ("1", "L", "LA", "F", *WIDE)
+def _header(path: Path) -> tuple[tuple[int, int], str]:
+    """(height, width) and Pillow's mode, without decoding the pixels."""
+    with _opened(path) as image:
+        return (image.height, image.width), image.mode
 
 
-def _load(
-    image_path: Path, mask_path: Path, *, config: DataConfig, rgb: bool
-) -> tuple[NDArray[np.float32], NDArray[np.uint8], str]:
-    """One checked pair: (C, H, W) in [0, 1], (H, W), name."""
-    picture = _open(image_path)
-    if picture.mode in WIDE:
-        grey = np.asarray(picture).astype(np.float32) / 65535
-        image = np.repeat(grey[None], 3, axis=0) if rgb else grey[None]
-    else:
-        pixels = np.asarray(picture.convert("RGB" if rgb else "L"), dtype=np.float32) / 255
-        image = pixels.transpose(2, 0, 1) if rgb else pixels[None]
-    mask = _classes(mask_path, config)
-    if mask.shape != image.shape[1:]:
-        raise DataError(
-            f"{mask_path} is {_size(mask)} (height x width), its image {image_path.name} is {_size(image[0])}"
+def _extent(size: tuple[int, ...]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _common_size(pairs: list[Pair], sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    for pair, size in zip(pairs, sizes, strict=True):
+        if size != sizes[0]:
+            raise DataError(
+                f"{pair.image} is {_extent(size)} (height x width) but {pairs[0].image.name} is {_extent(sizes[0])}; "
+                "set size = [height, width] in [data] to crop and pad all to one size"
+            )
+    return sizes[0]
+
+
+def _read_image(path: Path, colour: bool) -> npt.NDArray[np.float32]:
+    """(C, H, W) in [0, 1]."""
+    with _opened(path) as image:
+        if image.mode == "F":
+            raise DataError(f"{path} holds floating-point pixels; save it with 8 or 16 bits")
+        if image.mode.startswith("I"):
+            pixels, top = np.asarray(image, dtype=np.int64), VALUES - 1
+            if pixels.min() < 0 or pixels.max() > top:
+                raise DataError(f"{path} has grey levels outside 0 … {top}; save it with 8 or 16 bits")
+            pixels = np.repeat(pixels[..., None], 3 if colour else 1, axis=2)
+        else:
+            pixels, top = np.asarray(image.convert("RGB" if colour else "L")), 255
+            pixels = pixels.reshape(*pixels.shape[:2], -1)
+    return np.moveaxis(pixels.astype(np.float32) / np.float32(top), 2, 0)
+
+
+def _read_mask(path: Path, table: npt.NDArray[np.int16], config: DataConfig) -> npt.NDArray[np.uint8]:
+    """(H, W) class indices, IGNORE where the file has ``ignore_index``."""
+    with _opened(path) as image:
+        if image.mode not in INDEXED:
+            raise DataError(
+                f"{path} is {image.mode}, not one class value a pixel; save it with one 8- or 16-bit channel, or a palette"
+            )
+        values = np.asarray(image).astype(np.int64)
+    classes = np.where((values < 0) | (values >= VALUES), np.int16(-1), table[values.clip(0, VALUES - 1)])
+    if classes.min() < 0:
+        unknown, pixels = np.unique(values[classes < 0], return_counts=True)
+        listed = ", ".join(f"{value} ({count} pixels)" for value, count in zip(unknown[:5], pixels, strict=False))
+        known = (
+            f"mask_values names {', '.join(config.mask_values)}"
+            if config.mask_values
+            else f"classes names {len(config.classes)}, so values 0 … {len(config.classes) - 1}"
         )
-    if config.size:
-        image, mask = _fit(image, config.size, 0), _fit(mask, config.size, IGNORE)
-    return image, mask, image_path.stem
+        raise DataError(
+            f"{path} has unknown values: {listed}{' …' if len(unknown) > 5 else ''}; {known}; "
+            "add them to classes or mask_values, or leave one out by ignore_index"
+        )
+    return classes.astype(np.uint8)
 
 
-def _classes(path: Path, config: DataConfig) -> NDArray[np.uint8]:
-    """Values of the file → class indices, IGNORE where ignored."""
-    picture = _open(path)
-    if picture.mode not in ("1", "L", "P", *WIDE):
-        raise DataError(f"{path} is a {picture.mode} image; a mask has one grey value (or palette index) a pixel")
-    values = np.asarray(picture).astype(np.int64)
-    table = {int(value): index for value, index in config.mask_values.items()} if config.mask_values else None
-    known = table or {index: index for index in range(len(config.classes))}
-    lookup: Callable[[int], int | None] = known.get
-    result = np.full(values.shape, IGNORE, dtype=np.uint8)
-    present, counts = np.unique(values, return_counts=True)
-    for value, count in zip(present.tolist(), counts.tolist(), strict=True):
-        if value == config.ignore_index:
-            continue
-        index = lookup(value)
-        if index is None or not 0 <= index < len(config.classes):
-            expected = ", ".join(str(one) for one in sorted(known))
-            raise DataError(
-                f"{path} holds the value {value} ({count} pixels), which is no class; known: {expected}; "
-                "name it in [data] mask_values, or set ignore_index"
-            )
-        result[values == value] = index
-    return result
+def _class_table(config: DataConfig) -> npt.NDArray[np.int16]:
+    """(65536,) value in a mask file → class index, IGNORE, or −1 where the value is unknown."""
+    classes = len(config.classes)
+    if classes > IGNORE:
+        raise ConfigError(f"[data] classes has {classes} names; at most {IGNORE} are possible")
+    table = np.full(VALUES, -1, dtype=np.int16)
+    if config.mask_values is None:
+        table[:classes] = np.arange(classes)
+    for key, index in (config.mask_values or {}).items():
+        if not key.isdecimal() or int(key) >= VALUES:
+            raise ConfigError(f"[data] mask_values: {key!r} is not a grey value between 0 and {VALUES - 1}")
+        if not 0 <= index < classes:
+            raise ConfigError(f"[data] mask_values: {key} = {index} is no class; classes has 0 … {classes - 1}")
+        table[int(key)] = index
+    if config.ignore_index is not None:
+        if not 0 <= config.ignore_index < VALUES:
+            raise ConfigError(f"[data] ignore_index = {config.ignore_index} is not between 0 and {VALUES - 1}")
+        table[config.ignore_index] = IGNORE
+    return table
 
 
-def _fit(array: NDArray, size: tuple[int, int], fill: int) -> NDArray:  # type: ignore[type-arg]
-    """Centre-crop or pad the last two dimensions to ``size``; images repeat their edge, masks take ``fill``."""
-    for axis, wanted in zip((-2, -1), size, strict=True):
-        extra = wanted - array.shape[axis]
-        if extra < 0:
-            start = -extra // 2
-            array = np.take(array, range(start, start + wanted), axis=axis)
-        elif extra > 0:
-            width = [(0, 0)] * array.ndim
-            width[axis] = (extra // 2, extra - extra // 2)
-            array = (
-                np.pad(array, width, mode="edge") if array.ndim == 3 else np.pad(array, width, constant_values=fill)
-            )
-    return np.ascontiguousarray(array)
-
-
-def _same_size(
-    loaded: list[tuple[NDArray[np.float32], NDArray[np.uint8], str]], pairs: list[tuple[Path, Path]]
-) -> None:
-    first = loaded[0][1]
-    for (_, mask, _), (path, _) in zip(loaded, pairs, strict=True):
-        if mask.shape != first.shape:
-            raise DataError(
-                f"{path} is {_size(mask)} (height x width), {pairs[0][0].name} is {_size(first)}; "
-                f"set size = [{first.shape[0]}, {first.shape[1]}] in [data] to crop and pad to one size"
-            )
-
-
-def _size(array: NDArray) -> str:  # type: ignore[type-arg]
-    return f"{array.shape[0]} x {array.shape[1]}"
+def _fit(
+    image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8], size: tuple[int, int]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Centre-crop, then pad to ``size``: the image's edge is repeated, the mask's padding is IGNORE."""
+    crop, pad = [], []
+    for have, want in zip(mask.shape, size, strict=True):
+        start, missing = max(0, have - want) // 2, max(0, want - have)
+        crop.append(slice(start, start + min(have, want)))
+        pad.append((missing // 2, missing - missing // 2))
+    return (
+        np.pad(image[:, crop[0], crop[1]], [(0, 0), *pad], mode="edge"),
+        np.pad(mask[crop[0], crop[1]], pad, constant_values=IGNORE),
+    )

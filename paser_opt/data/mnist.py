@@ -1,119 +1,131 @@
-"""MNIST digits on a canvas, as segmentation: IDX files (LeCun), gzipped or not.
+"""MNIST digits on a canvas, as a segmentation task (the paper's own noisy MNIST was never published).
 
-Built openly, because the paper's own was never published: digits at random places and zooms on a black canvas,
-the mask says foreground or the digit. Val and test canvases hold digits of the test files only.
+Training canvases are made of the train files' digits; val and test of disjoint halves of the t10k files'.
+A digit keeps its pixels, enlarged by a whole number; its ink is where they are at least half bright.
 """
 
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ..config import DataConfig
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..progress import Progress
-from .folder import expand
-from .raw import RawSplit
+from .paths import data_folder
+from .splits import TRAIN_VAL_TEST, Part, Splits, shares_of, sizes
 
-__all__ = ["make", "read_idx"]
+__all__ = ["read", "read_idx"]
 
-INK = 0.35
-"""Grey value above which a pixel is the digit's."""
+Bytes = npt.NDArray[np.uint8]
 
-
-def make(config: DataConfig, progress: Progress) -> tuple[RawSplit, RawSplit, RawSplit, tuple[str, ...]]:
-    """``config.count`` canvases of ``config.size`` (default 128 × 128) with ``config.digits`` digits each."""
-    root = expand(config.path or "")
-    progress.stage("make canvases", 3)
-    val, test = (max(1, round(share * config.count)) for share in config.holdout)
-    counts = (max(1, config.count - val - test), val, test)
-    sources = {stem: _digits(root, stem) for stem in ("train", "t10k")}
-    splits = []
-    for number, (name, stem, count) in enumerate(zip(("train", "val", "test"), ("train", "t10k", "t10k"), counts, strict=True)):
-        images, labels = sources[stem]
-        if stem == "t10k":  # val and test share no digit
-            half = len(images) // 2
-            keep = slice(0, half) if name == "val" else slice(half, None)
-            images, labels = images[keep], labels[keep]
-        draw = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
-        splits.append(_canvases(images, labels, count, name, config, draw))
-        progress.advance(number + 1, name)
-    names = ("background", "ink") if config.target == "foreground" else ("background", *map(str, range(10)))
-    return splits[0], splits[1], splits[2], names
+DEFAULT_SIZE = (128, 128)
+LARGEST_ZOOM = 2
+TRIES = 64  # places looked at for each digit
+CLASS_NAMES = {"foreground": ("background", "digit"), "digit": ("background", *"0123456789")}
 
 
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """One IDX file of bytes, any number of dimensions. Raises DataError naming the file."""
+def read(config: DataConfig, progress: Progress) -> Splits:
+    """Canvases scaled to [0, 1] and their masks. Raises DataError, ConfigError."""
+    assert config.path is not None  # DataConfig demands it
+    folder = data_folder(config.path)
+    train, unseen = _digits(folder, "train"), _digits(folder, "t10k")
+    rng = np.random.default_rng((config.seed, 0))
+    order = rng.permutation(len(unseen[1]))
+    half = len(order) // 2
+    pools = (train, *((unseen[0][part], unseen[1][part]) for part in (order[:half], order[half:])))
+    counts = sizes(config.count, shares_of(config.holdout), TRAIN_VAL_TEST)
+    parts = [
+        _canvases(name, pool, count, config, rng)
+        for name, pool, count in zip(TRAIN_VAL_TEST, pools, counts, strict=True)
+    ]
+    return Splits(*parts, class_names=CLASS_NAMES[config.target])
+
+
+def _digits(folder: Path, part: str) -> tuple[Bytes, Bytes]:
+    """Images (N, h, w) and labels (N,)."""
+    images, labels = (_existing(folder, f"{part}-{rest}-ubyte") for rest in ("images-idx3", "labels-idx1"))
+    pixels, digits = read_idx(images, 3), read_idx(labels, 1)
+    if len(pixels) != len(digits):
+        raise DataError(f"{labels} has {len(digits)} labels for the {len(pixels)} images of {images.name}")
+    return pixels, digits
+
+
+def _existing(folder: Path, name: str) -> Path:
+    for path in (folder / f"{name}.gz", folder / name):
+        if path.is_file():
+            return path
+    raise DataError(f"{folder} lacks {name} (or {name}.gz); put the four IDX files of MNIST there")
+
+
+def read_idx(path: Path, dimensions: int) -> Bytes:
+    """An IDX file of unsigned bytes, gzipped or not, as an array. Raises DataError naming the file.
+
+    Format: two zero bytes, type 0x08, number of dimensions, each dimension as a big-endian uint32, the bytes.
+    """
     try:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}); it is missing, truncated or damaged") from None
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise DataError(f"{path} is not an IDX file of bytes (magic {content[:4].hex() or 'missing'})")
-    header = 4 + 4 * content[3]
-    shape = tuple(np.frombuffer(content[4:header], dtype=">u4").tolist())
-    if len(shape) != content[3] or len(content) - header != int(np.prod(shape)):
-        raise DataError(f"{path} is truncated: {len(content) - header} bytes, its header says {shape}")
+        raise DataError(f"cannot read {path}: {error}; fetch it again") from None
+    if content[:4] != bytes((0, 0, 8, dimensions)):
+        raise DataError(
+            f"{path} starts with 0x{content[:4].hex()}, not 0x000008{dimensions:02x}: it is no IDX file of bytes in "
+            f"{dimensions} dimension{'s' if dimensions > 1 else ''}; fetch it again"
+        )
+    expected = header = 4 + 4 * dimensions
+    if len(content) >= header:
+        shape = np.frombuffer(content, dtype=">u4", count=dimensions, offset=4).tolist()
+        expected += math.prod(shape)
+    if len(content) != expected:
+        raise DataError(f"{path} has {len(content)} bytes where its header needs {expected}; fetch it again")
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
 
-def _digits(root: Path, stem: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    found = []
-    for kind in ("images-idx3", "labels-idx1"):
-        names = [f"{stem}-{kind}-ubyte{suffix}" for suffix in ("", ".gz")]
-        path = next((root / name for name in names if (root / name).is_file()), None)
-        if path is None:
-            raise DataError(f"{root} lacks {names[0]} (or .gz)")
-        found.append(read_idx(path))
-    images, labels = found
-    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-        raise DataError(f"{root}: {stem} images {images.shape} and labels {labels.shape} do not belong together")
-    return images, labels
-
-
 def _canvases(
-    digits: NDArray[np.uint8], labels: NDArray[np.uint8], count: int, name: str, config: DataConfig,
-    draw: torch.Generator,
-) -> RawSplit:  # fmt: skip
-    height, width = config.size or (128, 128)
-    side = digits.shape[1]
-    if min(height, width) < side:
-        raise DataError(f"data.size {height} x {width} is smaller than a digit ({side} px)")
-    most = max(1, min(2, min(height, width) // (2 * side)))  # the largest zoom that leaves room to move
-    canvas, owner = torch.zeros(count, height, width), torch.zeros(count, height, width, dtype=torch.uint8)
-    place = torch.arange(count)[:, None, None]
-    for _ in range(config.digits):
-        chosen = torch.randint(len(digits), (count,), generator=draw)
-        glyph = torch.from_numpy(digits[chosen.numpy()]).float() / 255  # (N, side, side)
-        label = torch.from_numpy(labels[chosen.numpy()].astype(np.int64)) + 1
-        zoom = torch.randint(1, most + 1, (count,), generator=draw)
-        glyph, extent = _zoomed(glyph, zoom, most)
-        top = (torch.rand(count, generator=draw) * (height - extent + 1)).long()
-        left = (torch.rand(count, generator=draw) * (width - extent + 1)).long()
-        reach = torch.arange(side * most)
-        rows = (top[:, None] + reach).clamp(max=height - 1)[:, :, None]
-        columns = (left[:, None] + reach).clamp(max=width - 1)[:, None, :]
-        inside = (reach < extent[:, None])[:, :, None] & (reach < extent[:, None])[:, None, :]
-        at = (place.expand_as(inside)[inside], rows.expand_as(inside)[inside], columns.expand_as(inside)[inside])
-        ink = glyph[inside]
-        canvas.index_put_(at, torch.maximum(canvas[at], ink))
-        value = label[:, None, None].expand_as(inside)[inside] if config.target == "digit" else torch.ones_like(ink)
-        owner.index_put_(at, torch.where(ink > INK, value.to(torch.uint8), owner[at]))
-    names = tuple(f"{name}-{index:05d}" for index in range(count))
-    return RawSplit(canvas[:, None], owner, names)
+    part: str, pool: tuple[Bytes, Bytes], count: int, config: DataConfig, rng: np.random.Generator
+) -> Part:
+    size = config.size or DEFAULT_SIZE
+    pixels, digits = pool
+    digit = pixels.shape[1:]
+    if min(size[0] - digit[0], size[1] - digit[1]) < 0:
+        raise ConfigError(f"[data] size = {list(size)} is smaller than one digit, {digit[0]} x {digit[1]}; enlarge it")
+    images = np.zeros((count, *size), dtype=np.uint8)
+    masks = np.zeros((count, *size), dtype=np.uint8)
+    # Each digit is used once before any is used again.
+    chosen = np.resize(rng.permutation(len(pixels)), (count, config.digits))
+    for image, mask, members in zip(images, masks, chosen, strict=True):
+        for member, (top, left, zoom) in zip(members, _places(size, digit, config.digits, rng), strict=True):
+            ink = pixels[member].repeat(zoom, axis=0).repeat(zoom, axis=1)
+            window = np.s_[top : top + ink.shape[0], left : left + ink.shape[1]]
+            image[window] = np.maximum(image[window], ink)
+            mask[window][ink >= 128] = digits[member] + 1 if config.target == "digit" else 1
+    scaled = torch.from_numpy(images).float().div(255)[:, None]
+    return Part(scaled, torch.from_numpy(masks), tuple(f"{part}-{index:05d}" for index in range(count)))
 
 
-def _zoomed(glyph: Tensor, zoom: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Integer zoom of each glyph (N, s, s) in a (N, s·most, s·most) frame, and its extent in pixels (N,)."""
-    side = glyph.shape[1]
-    reach = (torch.arange(side * most) // zoom[:, None]).clamp(max=side - 1)  # (N, s·most)
-    number = torch.arange(len(glyph))[:, None, None]
-    return glyph[number, reach[:, :, None], reach[:, None, :]], zoom * side
+def _places(
+    size: tuple[int, int], digit: tuple[int, ...], count: int, rng: np.random.Generator
+) -> list[tuple[int, int, int]]:
+    """(top, left, zoom) of each digit; of some random places the one that overlaps earlier digits least."""
+    room = np.sqrt(size[0] * size[1] / count) / max(digit)
+    largest = int(min(max(1, room), LARGEST_ZOOM, *(have // want for have, want in zip(size, digit, strict=True))))
+    boxes = np.zeros((0, 2, 2))  # (digits so far, start and end, row and column)
+    places = []
+    for _ in range(count):
+        zoom = int(rng.integers(1, largest + 1))
+        extent = np.multiply(digit, zoom)
+        starts = rng.integers(0, np.subtract(size, extent) + 1, size=(TRIES, 2))
+        tried = np.stack([starts, starts + extent], axis=1)  # (TRIES, 2, 2)
+        shared = np.minimum(tried[:, None, 1], boxes[None, :, 1]) - np.maximum(tried[:, None, 0], boxes[None, :, 0])
+        best = shared.clip(0).prod(axis=2).sum(axis=1).argmin()
+        boxes = np.concatenate([boxes, tried[best : best + 1]])
+        places.append((int(starts[best, 0]), int(starts[best, 1]), zoom))
+    return places

@@ -1,44 +1,76 @@
-"""Who is in which part: D_PT / D_RL / D_FT of the training images, and val and test where none are given."""
+"""Parts of a data set, and the seeded ways to divide images among them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..errors import DataError
 
-__all__ = ["holdout", "three_parts"]
+__all__ = ["TRAIN_VAL_TEST", "Part", "Splits", "divide", "shares_of", "sizes"]
+
+TRAIN_VAL_TEST = ("train", "val", "test")
 
 
-def _counts(total: int, shares: tuple[float, ...]) -> list[int]:
-    """Whole numbers that sum to ``total``, at least one for every share above 0 (largest remainder)."""
-    exact = [share * total for share in shares]
-    counts = [max(int(one), 1 if share > 0 else 0) for one, share in zip(exact, shares, strict=True)]
-    while sum(counts) != total:
-        step = 1 if sum(counts) < total else -1
-        index = max(range(len(shares)), key=lambda i: step * (exact[i] - counts[i]) if shares[i] else -total)
-        counts[index] += step
-    return counts
+@dataclass(frozen=True)
+class Part:
+    """Images and masks that are used together, in the order of their names."""
+
+    images: Tensor  # (N, C, H, W) float32: in [0, 1] as a source reads them, standardised in SegmentationData
+    masks: Tensor  # (N, H, W) uint8 class indices, patches.IGNORE where a pixel does not count
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to(self, device: torch.device) -> Part:
+        return replace(self, images=self.images.to(device), masks=self.masks.to(device))
+
+    def take(self, indices: Sequence[int]) -> Part:
+        """The images at ``indices``, in that order."""
+        chosen = torch.tensor(indices, dtype=torch.long)
+        return Part(self.images[chosen], self.masks[chosen], tuple(self.names[index] for index in indices))
 
 
-def _divide(total: int, shares: tuple[float, ...], seed: int) -> list[list[int]]:
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed)).tolist()
-    parts = []
-    for count in _counts(total, shares):
-        parts.append(sorted(order[:count]))
-        order = order[count:]
-    return parts
+@dataclass(frozen=True)
+class Splits:
+    """What a source reads: images in [0, 1], the training images not yet divided among the stages."""
+
+    train: Part
+    val: Part
+    test: Part
+    class_names: tuple[str, ...]
 
 
-def three_parts(total: int, shares: tuple[float, float, float], seed: int) -> list[list[int]]:
-    """Indices of D_PT, D_RL, D_FT: disjoint, together all ``total``, by ``seed``. Raises DataError when too few."""
-    needed = sum(share > 0 for share in shares)
-    if total < needed:
-        raise DataError(f"{total} training images cannot fill {needed} parts; add images, or set parts in [data]")
-    return _divide(total, shares, seed)
+def shares_of(holdout: tuple[float, float]) -> tuple[float, float, float]:
+    """Shares of train, val and test."""
+    return 1 - sum(holdout), *holdout
 
 
-def holdout(total: int, shares: tuple[float, float], seed: int) -> list[list[int]]:
-    """Indices of train, val, test by ``seed``. Raises DataError when too few."""
-    if total < 5:
-        raise DataError(f"{total} images are too few to split into train, val and test; 5 at least")
-    return _divide(total, (1 - sum(shares), *shares), seed)
+def sizes(count: int, shares: Sequence[float], names: Sequence[str]) -> list[int]:
+    """Whole numbers that sum to ``count``, by the method of largest remainders.
+
+    Raises DataError where a part with a share above 0 would get no image.
+    """
+    exact = count * np.asarray(shares, dtype=float)
+    whole = np.floor(exact + 1e-9).astype(int)
+    largest = np.argsort(whole - exact, kind="stable")[: count - whole.sum()]
+    whole[largest] += 1
+    for name, size, share in zip(names, whole.tolist(), shares, strict=True):
+        if share > 0 and size == 0:
+            raise DataError(
+                f"{count} images leave none for {name} (share {share:g}); bring more images or raise its share in [data]"
+            )
+    return [int(size) for size in whole]
+
+
+def divide(
+    count: int, shares: Sequence[float], names: Sequence[str], rng: np.random.Generator
+) -> list[list[int]]:
+    """Disjoint random index lists that cover ``range(count)``, each ascending. Raises DataError as :func:`sizes`."""
+    ends = np.cumsum(sizes(count, shares, names))[:-1]
+    return [sorted(part.tolist()) for part in np.split(rng.permutation(count), ends)]

@@ -1,129 +1,140 @@
-"""Micrographs of a battery electrode, made from a seed: particles, binder, pores.
+"""Battery-electrode micrographs made from a seed: a stand-in for the paper's 3-phase SEM cross-sections.
 
-Active-material particles are Voronoi cells with warped outlines; what lies between them is pore, and binder
-clings to it (area shares 3.7 / 10.3 / 86 %, as in the paper's set). Difficulty is uneven inside every image: in the hard
-regions grains are finer, blur and noise stronger, and pores nearly as bright as particles, so that a pixel's class
-shows only in texture and in the shape of its surroundings.
+Packed grains of active material, pores in the gaps between them, specks of carbon binder clinging to the pores, at
+the area fractions of FRACTIONS on average. Difficulty is uneven within an image: where the section is well polished
+the phases differ by grey level; in patches that are not, grains are finer, greys run together, and the phases
+differ by texture (lamellae in the grains, powder seen through the pores, fine specks of carbon) under stronger
+blur and noise. ``difficulty`` sets the share and the strength of those patches.
+
+No physics of electrons: every term is a picture of its effect, chosen by eye.
 """
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from ..config import DataConfig
 from ..progress import Progress
-from .corruptions import blur_with
-from .raw import RawSplit
-from .splits import holdout
+from .splits import TRAIN_VAL_TEST, Part, Splits, shares_of, sizes
 
-__all__ = ["CLASSES", "make", "micrographs"]
+__all__ = ["FRACTIONS", "micrograph", "read"]
 
-CLASSES = ("binder", "pore", "active")
+Field = npt.NDArray[np.float64]
+
+DEFAULT_SIZE = (128, 128)
+FRACTIONS = {"binder": 0.037, "pore": 0.103, "active": 0.86}
 BINDER, PORE, ACTIVE = range(3)
-SHARES = (0.037, 0.103, 0.86)
-CHUNK = 32
-"""Images made at once: bounds memory."""
+GREY = np.array([0.44, 0.2, 0.7])  # of the phases where the section is well polished
+HARD_GREY = np.array([0.5, 0.46, 0.55])  # and where it is not
 
 
-def make(config: DataConfig, progress: Progress) -> tuple[RawSplit, RawSplit, RawSplit, tuple[str, ...]]:
-    """``config.count`` images of ``config.size`` (default 128 × 128), split by ``config.holdout``."""
-    height, width = config.size or (128, 128)
-    progress.stage("make micrographs", config.count)
-    images, masks = [], []
-    for start in range(0, config.count, CHUNK):
-        count = min(CHUNK, config.count - start)
-        draw = torch.Generator().manual_seed(config.seed * 1_000_003 + start)
-        made = micrographs(count, height, width, difficulty=config.difficulty, draw=draw)
-        images.append(made[0])
-        masks.append(made[1])
-        progress.advance(start + count)
-    names = tuple(f"micrograph-{index:04d}" for index in range(config.count))
-    whole = RawSplit(torch.cat(images), torch.cat(masks), names)
-    train, val, test = (whole.take(part) for part in holdout(config.count, config.holdout, config.seed))
-    return train, val, test, CLASSES
+def read(config: DataConfig, progress: Progress) -> Splits:
+    """Train, val and test micrographs, (N, 1, H, W), of 8-bit grey levels. Image i depends on the seed and i alone."""
+    height, width = config.size or DEFAULT_SIZE
+    images = np.empty((config.count, height, width), dtype=np.uint8)
+    masks = np.empty_like(images)
+    for index in range(config.count):
+        rng = np.random.default_rng((config.seed, index))
+        images[index], masks[index] = micrograph(height, width, config.difficulty, rng)
+    names = [f"electrode-{index:05d}" for index in range(config.count)]
+    pixels = torch.from_numpy(images).float().div(255)[:, None]
+    ends = np.cumsum([0, *sizes(config.count, shares_of(config.holdout), TRAIN_VAL_TEST)]).tolist()
+    train, val, test = (
+        Part(pixels[start:end], torch.from_numpy(masks[start:end]), tuple(names[start:end]))
+        for start, end in zip(ends, ends[1:], strict=False)
+    )
+    return Splits(train, val, test, tuple(FRACTIONS))
 
 
-def micrographs(
-    count: int, height: int, width: int, *, difficulty: float, draw: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, H, W) in [0, 1] and masks (N, H, W) uint8."""
+def micrograph(
+    height: int, width: int, difficulty: float, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """One image and its mask, both (height, width)."""
+    shape = (height, width)
+    place, powder, sprinkle, clump, drift, *warp = _smooth(rng, shape, (14, 1.1, 2.2, 6, 12, 5, 5))
+    strength = 0.5 + 0.5 * difficulty
+    hard = strength * _share(place, 0.6 * difficulty)
 
-    def field(sigma: float) -> Tensor:
-        return _field(count, height, width, sigma, draw)
+    coarse = _grains(shape, 26, [2.5 * one for one in warp], rng)
+    fine = _grains(shape, 15, [1.5 * one for one in warp], rng)
+    grains = [np.where(hard > 0.3, one, other) for one, other in zip(fine, coarse, strict=True)]
+    border, orientation, tone = grains
 
-    hard = torch.sigmoid(8 * (field(18) - 1.1 + 1.2 * difficulty))  # (N, H, W): about 0.3 of the area at 0.5
-    coarse, fine = (_cells(count, height, width, size, field(size / 3), field(size / 3), draw) for size in (22.0, 11.0))
-    pick = hard > 0.5
-    gap = torch.where(pick, fine[0] * 2, coarse[0]) + 1.2 * field(5)  # small: near a grain's edge
-    grain = torch.where(pick, fine[1], coarse[1])
+    mask = _phases(border + 0.16 * drift, sprinkle + 0.6 * clump, rng)
 
-    between = gap <= _quantile(gap, SHARES[BINDER] + SHARES[PORE])
-    clinging = torch.where(between, field(4), -torch.inf)
-    binder = clinging >= _quantile(clinging, 1 - SHARES[BINDER])
-    masks = torch.full((count, height, width), ACTIVE, dtype=torch.uint8)
-    masks[between] = PORE
-    masks[binder] = BINDER
+    rows, columns = np.mgrid[:height, :width]
+    along = rows * np.cos(orientation) + columns * np.sin(orientation)
+    lamellae = np.sin(2 * np.pi * along / 5)
+    speck = _smooth(rng, shape, (0.6,))[0]
+    easy = GREY[mask] + np.where(mask == ACTIVE, 0.05 * tone, 0.025 * powder)
+    easy -= 0.1 * (mask == ACTIVE) * np.exp(-(((border - 0.02) / 0.03) ** 2))  # touching grains
+    texture = np.choose(mask, [0.1 * speck, 0.09 * powder, 0.08 * lamellae + 0.03 * tone])
+    rough = HARD_GREY[mask] + texture
+    image = _blur(easy, 0.7) * (1 - hard) + _blur(rough, 0.9) * hard
 
-    # Particles: each its own brightness, a fine grain. Pores: dark, but brighter where one sees into their depth.
-    # Binder: between the two, coarser grain.
-    active = 0.66 + 0.05 * grain + 0.035 * field(0.8)
-    pore = 0.24 + 0.07 * field(6).abs() + 0.015 * field(2)
-    glue = 0.44 + 0.05 * field(1.6)
-    pore_hard, glue_hard = 0.55 + 0.01 * field(2), 0.60 + 0.09 * field(1.6)
-    pore, glue = pore + hard * (pore_hard - pore), glue + hard * (glue_hard - glue)
-    image = torch.where(binder, glue, torch.where(between, pore, active))[:, None]
-
-    sharp, soft = blur_with(image, 0.6), blur_with(image, 1.1)
-    image = sharp + hard[:, None] * (soft - sharp)
-    image = image * (1 + 0.08 * field(height / 3)[:, None])  # detector shading
-    noise = 0.015 + 0.02 * hard[:, None] * (0.5 + difficulty)
-    white = torch.randn(image.shape, generator=draw)
-    return (image + noise * white * image.clamp_min(0.05).sqrt() * 1.4).clamp(0, 1), masks
+    tilt = rng.normal(size=2)
+    shading = tilt[0] * (rows / height - 0.5) + tilt[1] * (columns / width - 0.5)
+    image = (image * (1 + 0.08 * shading)).clip(0.02, 1)
+    noise = rng.standard_normal(shape)
+    image = image + noise * np.sqrt(0.0012 * image * (1 + 2 * hard) + 0.015**2)
+    return (image * 255).round().clip(0, 255).astype(np.uint8), mask
 
 
-def _field(count: int, height: int, width: int, sigma: float, draw: torch.Generator) -> Tensor:
-    """Smooth Gaussian random fields (N, H, W), correlation ``sigma`` pixels, mean 0, deviation 1."""
-    white = torch.fft.rfft2(torch.randn(count, height, width, generator=draw))
-    rows, columns = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
-    smooth = torch.exp(-2 * (torch.pi * sigma) ** 2 * (rows**2 + columns**2))
-    smooth[0, 0] = 0
-    field = torch.fft.irfft2(white * smooth, s=(height, width))
-    return field / field.std(dim=(1, 2), keepdim=True)
+def _smooth(rng: np.random.Generator, shape: tuple[int, int], sigmas: tuple[float, ...]) -> Field:
+    """(len(sigmas), height, width) normal random fields of unit variance, white noise under a Gaussian filter."""
+    fields = rng.standard_normal((len(sigmas), *shape))
+    fields = np.stack([_blur(field, sigma) for field, sigma in zip(fields, sigmas, strict=True)])
+    return (fields - fields.mean(axis=(1, 2), keepdims=True)) / fields.std(axis=(1, 2), keepdims=True)
 
 
-def _cells(
-    count: int, height: int, width: int, size: float, warp_x: Tensor, warp_y: Tensor, draw: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Voronoi cells of one jittered seed per ``size`` × ``size`` square, outlines warped.
+def _blur(field: Field, sigma: float) -> Field:
+    """Gaussian filter of ``sigma`` pixels; the image is taken as periodic."""
+    rows = np.fft.fftfreq(field.shape[0])[:, None]
+    columns = np.fft.rfftfreq(field.shape[1])[None]
+    gain = np.exp(-2 * (np.pi * sigma) ** 2 * (rows**2 + columns**2))
+    return np.fft.irfft2(np.fft.rfft2(field) * gain, s=field.shape)
 
-    Returns how much nearer the nearest seed is than the second (N, H, W), 0 on an edge, and a value drawn for
-    each cell (N, H, W).
+
+def _share(field: Field, share: float) -> Field:
+    """1 on the highest ``share`` of the field, 0 elsewhere, with a soft edge."""
+    if share == 0:
+        return np.zeros_like(field)
+    return 1 / (1 + np.exp(-(field - np.quantile(field, 1 - share)) / 0.08))
+
+
+def _grains(
+    shape: tuple[int, int], pitch: float, warp: list[Field], rng: np.random.Generator
+) -> tuple[Field, Field, Field]:
+    """Packed grains: a Voronoi tessellation of jittered points, weighted by size, its borders bent by ``warp``.
+
+    For each pixel: distance to the grain's border (0 at it, in pitches), orientation in radians, tone (normal).
     """
-    rows, columns = int(height / size) + 5, int(width / size) + 5
-    jitter = torch.rand(count, 2, rows, columns, generator=draw) * 0.9 + 0.05
-    value = torch.randn(count, rows * columns, generator=draw)
-    y = (torch.arange(height)[:, None] + size / 6 * warp_y) / size + 2  # (N, H, W), in cells
-    x = (torch.arange(width) + size / 6 * warp_x) / size + 2
-    row, column = y.floor().long(), x.floor().long()
-    nearest = torch.full((count, height, width), torch.inf)
-    second, owner = nearest.clone(), torch.zeros_like(row)
-    flat = jitter.flatten(2)
-    for down in range(-2, 3):
-        for right in range(-2, 3):
-            cell_row, cell_column = (row + down).clamp(0, rows - 1), (column + right).clamp(0, columns - 1)
-            cell = cell_row * columns + cell_column
-            seed_y, seed_x = (flat[:, axis].gather(1, cell.flatten(1)).view_as(y) for axis in (0, 1))
-            distance = torch.hypot(cell_row + seed_y - y, cell_column + seed_x - x)
-            closer = distance < nearest
-            second = torch.where(closer, nearest, torch.minimum(second, distance))
-            owner = torch.where(closer, cell, owner)
-            nearest = torch.minimum(nearest, distance)
-    return (second - nearest) * size, value.gather(1, owner.flatten(1)).view_as(y)
+    cells = (int(shape[0] / pitch) + 5, int(shape[1] / pitch) + 5)
+    point_row, point_column = rng.uniform(0.1, 0.9, (2, *cells))
+    size = rng.uniform(0, 0.35, cells)
+    turn, tone = rng.uniform(0, np.pi, cells), rng.standard_normal(cells)
+    row = (np.arange(shape[0])[:, None] + warp[0]) / pitch + 2
+    column = (np.arange(shape[1])[None] + warp[1]) / pitch + 2
+    cell_row, cell_column = (np.floor(one).astype(int) for one in (row, column))
+    nearest, second = np.full(shape, np.inf), np.full(shape, np.inf)
+    owner = np.zeros(shape, dtype=int)
+    for down, right in np.ndindex(3, 3):
+        y = (cell_row + down - 1).clip(0, cells[0] - 1)
+        x = (cell_column + right - 1).clip(0, cells[1] - 1)
+        distance = np.hypot(y + point_row[y, x] - row, x + point_column[y, x] - column) - size[y, x]
+        second = np.minimum(second, np.maximum(nearest, distance))
+        owner = np.where(distance < nearest, y * cells[1] + x, owner)
+        nearest = np.minimum(nearest, distance)
+    return (second - nearest) / 2, turn.flat[owner], tone.flat[owner]
 
 
-def _quantile(field: Tensor, share: float) -> Tensor:
-    """Per image: the value below which ``share`` of the pixels lie, (N, 1, 1)."""
-    pixels = field.flatten(1)
-    rank = min(max(round(share * pixels.shape[1]), 1), pixels.shape[1])
-    return pixels.kthvalue(rank, dim=1).values[:, None, None]
+def _phases(openness: Field, carbon: Field, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Phase of each pixel: voids where ``openness`` is lowest, binder where ``carbon`` is highest in a void."""
+    void_share, binder_share = (FRACTIONS["binder"] + FRACTIONS["pore"]), FRACTIONS["binder"]
+    void_share *= rng.uniform(0.7, 1.3)
+    void = openness < np.quantile(openness, void_share)
+    inside = carbon[void]
+    binder = void & (carbon > np.quantile(inside, 1 - rng.uniform(0.7, 1.3) * binder_share / 0.14))
+    return np.where(binder, BINDER, np.where(void, PORE, ACTIVE)).astype(np.uint8)
