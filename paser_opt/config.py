@@ -9,7 +9,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 __all__ = [
     "OBJECTIVES",
@@ -54,9 +62,7 @@ def _grid(value: Any) -> Any:
     return value
 
 
-Grid = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]], BeforeValidator(_grid)
-]
+Grid = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]], BeforeValidator(_grid)]
 
 
 def _scale(value: float) -> float:
@@ -76,7 +82,8 @@ class DataConfig(Config):
 
     kind: Literal["synthetic", "folder", "mnist"] = "synthetic"
     path: str | None = Field(
-        None, description="folder: data folder; mnist: folder of IDX files. ${NAME} is read from the environment"
+        None,
+        description="folder: data folder; mnist: folder of IDX files. ${NAME} is read from the environment",
     )
     images: str = Field("images", description="folder: name of the image folder (in each split's folder)")
     masks: str = Field("masks", description="folder: name of the mask folder (in each split's folder)")
@@ -97,7 +104,8 @@ class DataConfig(Config):
     severity: int = Field(3, ge=1, le=5, description="severity of the corruption")
     flips: Literal["none", "h", "hv"] = Field("hv", description="augmentation: mirror images while training")
     parts: tuple[float, float, float] = Field(
-        (0.34, 0.33, 0.33), description="shares of the training images in D_PT, D_RL, D_FT (paper: 0.34/0.33/0.33)"
+        (0.34, 0.33, 0.33),
+        description="shares of the training images in D_PT, D_RL, D_FT (paper: 0.34/0.33/0.33)",
     )
     holdout: tuple[float, float] = Field(
         (0.15, 0.15), description="shares of val and test where the data brings no split of its own"
@@ -173,7 +181,9 @@ class TrainConfig(Config):
         "expected", description="exact expected reward, or REINFORCE as published"
     )
     entropy_bonus: float = Field(
-        0.3, ge=0, description="expected: weight of the policy's entropy against the reward's spread, annealed to 0"
+        0.3,
+        ge=0,
+        description="expected: weight of the policy's entropy against the reward's spread, annealed to 0",
     )
     reward: Literal["iou", "soft_iou", "dice", "accuracy", "image_iou", "data_iou"] = Field(
         "data_iou", description="A of Eq. 2 (paper: iou of the patch); data_iou: change of the data set's IoU"
@@ -245,9 +255,9 @@ class Space(Config):
     mc_samples: IntDim = Field((0, 1, 5), description="S")
     grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)] = ((4, 4),)
     halo: IntDim = (0,)
-    policy: Annotated[
-        tuple[Literal["pooled", "reference"], ...], BeforeValidator(_listed), Field(min_length=1)
-    ] = ("pooled",)
+    policy: Annotated[tuple[Literal["pooled", "reference"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
+        "pooled",
+    )
     reward_cost: Annotated[tuple[CostKind, ...], BeforeValidator(_listed), Field(min_length=1)] = ("latency",)
 
     @model_validator(mode="after")
@@ -330,5 +340,3 @@ class Device(Config):
     memory_bytes_per_s: Figure | None = None
     max_power_w: Figure | None = None
     memory_bytes: Figure | None = None
-
-

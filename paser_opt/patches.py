@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["IGNORE", "confusion", "patch_size", "pad_to_grid", "split", "split_mask", "stitch"]
+__all__ = ["IGNORE", "confusion", "pad_to_grid", "patch_size", "split", "split_mask", "stitch"]
 
 IGNORE = 255
 """Mask value of pixels that count neither in a loss nor in a score."""

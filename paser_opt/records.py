@@ -86,8 +86,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -309,7 +309,9 @@ class RunRecord(Record):
     data: DataSummary
     created: str
     finished: bool = False
-    reference: dict[str, float] | None = Field(None, description="hypervolume's reference point, frozen after the pilot")
+    reference: dict[str, float] | None = Field(
+        None, description="hypervolume's reference point, frozen after the pilot"
+    )
     notes: list[str] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     gallery: list[GalleryItem] = Field(default_factory=list)

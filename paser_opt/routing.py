@@ -78,7 +78,9 @@ class Stitch(nn.Module):
         self.grid, self.height, self.width = grid, height, width
 
     def forward(self, labels: Tensor) -> Tensor:
-        return stitch(labels.unflatten(0, (-1, self.grid[0] * self.grid[1])), self.grid, self.height, self.width)
+        return stitch(
+            labels.reshape(-1, self.grid[0] * self.grid[1], *labels.shape[1:]), self.grid, self.height, self.width
+        )
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,7 @@ class Routed:
 class RoutedPipeline:
     """A trained pipeline, ready to run; models and policy must lie on one device and be in eval mode."""
 
-    def __init__(
-        self, config: PipelineConfig, models: Sequence[UNet], policy: PooledPolicy | ReferencePolicy
-    ) -> None:
+    def __init__(self, config: PipelineConfig, models: Sequence[UNet], policy: PooledPolicy | ReferencePolicy) -> None:
         self.config = config
         self.screen = Screen(models[0], config.mc_samples)
         self.decide = Decide(policy)
@@ -207,8 +207,6 @@ def workloads(
     return list({one.key: one for one in everything}.values()), plan
 
 
-def _policy_key(
-    policy: PolicyConfig, models: int, classes: int, channels: int, tiling: str, shape: str
-) -> str:
+def _policy_key(policy: PolicyConfig, models: int, classes: int, channels: int, tiling: str, shape: str) -> str:
     inside = f"-w{policy.width}-s{policy.stride}" if policy.kind == "pooled" else ""
     return f"policy {policy.kind}{inside} m{models} k{classes} c{channels} {tiling} {shape}"

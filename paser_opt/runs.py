@@ -1,12 +1,12 @@
 """The folder of one run: where everything lies, and its records read back.
 
-    runs/<study>/run.json           what was searched, on what, when (RunRecord)
-                 study.db           Optuna's SQLite file; only the search's one driver opens it
-                 trials/<n>/trial.json · history.jsonl
-                 profiles/<device>.json
-                 artifacts/         the stage store
-                 gallery/           test images with their routes (RunRecord.gallery)
-                 report.html · front.csv · front.json
+runs/<study>/run.json           what was searched, on what, when (RunRecord)
+             study.db           Optuna's SQLite file; only the search's one driver opens it
+             trials/<n>/trial.json · history.jsonl
+             profiles/<device>.json
+             artifacts/         the stage store
+             gallery/           test images with their routes (RunRecord.gallery)
+             report.html · front.csv · front.json
 """
 
 from __future__ import annotations

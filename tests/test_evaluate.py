@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from paser_opt.evaluate import bootstrap, class_iou, data_iou, image_iou, patch_confusions, soft_confusion, whole_confusions
+from paser_opt.evaluate import (
+    bootstrap,
+    class_iou,
+    data_iou,
+    image_iou,
+    patch_confusions,
+    soft_confusion,
+    whole_confusions,
+)
 from paser_opt.patches import IGNORE, confusion, split, split_mask
 
 # Row = truth. Class 0: 3 hits, union 3+1+2; class 1: 4 hits, union 4+1+2; class 2 nowhere.

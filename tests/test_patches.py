@@ -20,7 +20,12 @@ def test_stitch_undoes_split_at_any_size(height, width, grid, halo):
 def test_patches_run_row_by_row_and_the_halo_is_the_neighbour():
     image = torch.arange(16.0).reshape(1, 1, 4, 4)
     assert split(image, (2, 2))[0, 1, 0].tolist() == [[2, 3], [6, 7]]
-    assert split(image, (2, 2), halo=1)[0, 0, 0].tolist() == [[0, 0, 1, 2], [0, 0, 1, 2], [4, 4, 5, 6], [8, 8, 9, 10]]
+    assert split(image, (2, 2), halo=1)[0, 0, 0].tolist() == [
+        [0, 0, 1, 2],
+        [0, 0, 1, 2],
+        [4, 4, 5, 6],
+        [8, 8, 9, 10],
+    ]
 
 
 def test_padding_repeats_the_edge_of_images_and_is_ignored_in_masks():

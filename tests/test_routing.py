@@ -7,7 +7,11 @@ from paser_opt.models import build_policy, build_unet
 from paser_opt.patches import confusion, split, split_mask
 from paser_opt.routing import Decide, RoutedPipeline, batch_points, workloads
 
-SIZES = (UNetConfig(base=4, depth=1, classes=3), UNetConfig(base=4, depth=1, classes=3), UNetConfig(base=6, depth=1))
+SIZES = (
+    UNetConfig(base=4, depth=1, classes=3),
+    UNetConfig(base=4, depth=1, classes=3),
+    UNetConfig(base=6, depth=1),
+)
 
 
 class Always(nn.Module):
@@ -49,7 +53,9 @@ def test_the_stitched_mask_of_constant_models_is_the_route():
 
 def test_a_model_nobody_is_sent_to_does_not_run():
     config = PipelineConfig(models=SIZES, grid=(2, 2))
-    routed = RoutedPipeline(config, [Always(0), Always(1), Always(2)], Fixed([[0, 0], [2, 0]])).run(torch.zeros(1, 1, 4, 4))
+    routed = RoutedPipeline(config, [Always(0), Always(1), Always(2)], Fixed([[0, 0], [2, 0]])).run(
+        torch.zeros(1, 1, 4, 4)
+    )
     assert "f_1" not in routed.seconds
 
 

@@ -41,5 +41,10 @@ def command(
         return
     table = Table("device", "kind", "this machine", "what it is")
     for row in rows:
-        table.add_row(row["name"], row["kind"], f"yes ({row['here']}; energy: {row['energy']})" if row["here"] else "no", row["about"])
+        table.add_row(
+            row["name"],
+            row["kind"],
+            f"yes ({row['here']}; energy: {row['energy']})" if row["here"] else "no",
+            row["about"],
+        )
     Console().print(table)

@@ -125,7 +125,16 @@ class _Screen(_Silent):
 
     def _table(self) -> Table:
         names = list(self.front[0].values)
-        table = Table("trial", *names, "λ", "β", "S", "patches kept by each model", title="front so far", title_justify="left")
+        table = Table(
+            "trial",
+            *names,
+            "λ",
+            "β",
+            "S",
+            "patches kept by each model",
+            title="front so far",
+            title_justify="left",
+        )
         for trial in sorted(self.front, key=lambda one: one.values[names[1]])[:12]:
             config, usage = trial.pipeline, trial.val.usage if trial.val else []
             table.add_row(

@@ -12,7 +12,17 @@ from .options import Json, RunPath
 
 __all__ = ["command"]
 
-UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "uj": 1e-6, "µj": 1e-6, "mj": 1e-3, "j": 1.0}
+UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "uj": 1e-6,
+    "µj": 1e-6,
+    "mj": 1e-3,
+    "j": 1.0,
+}
 
 
 def _quantity(text: str | None, option: str, unit: str) -> float | None:
@@ -66,5 +76,7 @@ def command(
         f"({cost.energy_j.reason or cost.energy_j.how})\n"
         f"λ {trial.pipeline.cost_weight:.3g}, β {trial.pipeline.distill_weight:g}, S {trial.pipeline.mc_samples}, "
         f"grid {trial.pipeline.grid[0]}x{trial.pipeline.grid[1]}, models "
-        + ", ".join(f"f_{i} base {m.base} depth {m.depth} scale {m.scale:g}" for i, m in enumerate(trial.pipeline.models))
+        + ", ".join(
+            f"f_{i} base {m.base} depth {m.depth} scale {m.scale:g}" for i, m in enumerate(trial.pipeline.models)
+        )
     )

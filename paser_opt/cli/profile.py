@@ -20,7 +20,9 @@ __all__ = ["command"]
 def command(
     study: StudyName = "quickstart",
     device: Annotated[str | None, typer.Option(help="A device in devices/, or a .toml (default: the study's).")] = None,
-    out: Annotated[Path | None, typer.Option(help="Profile JSON (default: runs/<study>/profiles/<device>.json).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Profile JSON (default: runs/<study>/profiles/<device>.json).")
+    ] = None,
     energy: Annotated[bool, typer.Option(help="Measure energy too, where there is a meter.")] = True,
     new: Annotated[bool, typer.Option("--new", help="Measure everything again.")] = False,
     json: Json = False,

@@ -16,11 +16,13 @@ def command(
     study: StudyName = "quickstart",
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all (default: the study's).")] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=1, help="Seconds of searching in all, after which no new trial starts.")
+        float | None,
+        typer.Option(min=1, help="Seconds of searching in all, after which no new trial starts."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="A device in devices/, or a .toml (default: the study's).")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--new", help="Go on in the run's folder, or move it aside and start afresh.")
+        bool,
+        typer.Option("--resume/--new", help="Go on in the run's folder, or move it aside and start afresh."),
     ] = True,
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<study>).")] = None,
     json: Json = False,
@@ -48,7 +50,12 @@ def command(
     total = trials or chosen.trials
     with watching(f"{chosen.name} on {target.name}", quiet=quiet) as watcher:
         run = search(
-            chosen, folder, device=target, trials=total, timeout_s=timeout or chosen.timeout_s, watcher=watcher
+            chosen,
+            folder,
+            device=target,
+            trials=total,
+            timeout_s=timeout or chosen.timeout_s,
+            watcher=watcher,
         )
     page = write_report(run)
     if json:

@@ -111,9 +111,7 @@ def time_interleaved(
     return [_latency(samples, min_samples, target_spread) for samples in results]
 
 
-def _finished(
-    samples: _Samples, min_samples: int, max_samples: int, target_spread: float, max_seconds: float
-) -> bool:
+def _finished(samples: _Samples, min_samples: int, max_samples: int, target_spread: float, max_seconds: float) -> bool:
     taken = len(samples.ranked)
     if taken >= max_samples:
         return True
@@ -151,9 +149,7 @@ def _unstable_words(samples: _Samples, min_samples: int, target_spread: float) -
     if half:
         drift = _median(sorted(samples.in_order[half:])) / _median(sorted(samples.in_order[:half])) - 1
         if abs(drift) > target_spread:
-            faults.append(
-                f"second half {abs(drift):.0%} {'slower' if drift > 0 else 'faster'} than the first"
-            )
+            faults.append(f"second half {abs(drift):.0%} {'slower' if drift > 0 else 'faster'} than the first")
     outliers = sum(duration > 2 * median for duration in samples.ranked)
     if outliers:
         faults.append(f"{outliers} of {taken} samples over twice the median")

@@ -104,9 +104,7 @@ def describe_machine(device: Device, where: torch.device, *, root: Path = _ROOT)
         processor=_processor(root),
         cores=os.cpu_count() or 1,
         threads=thread_count(device),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if hasattr(os, "sysconf")
-        else None,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None,
         accelerator=accelerator,
         runtime="torch eager",
         precision="fp32",

@@ -140,8 +140,7 @@ def _compose(steps: Sequence[_Step], paper_macs: float) -> Cost:
         latency_s=Quantity(
             value=total_s,
             how="predicted",
-            source="sum of the profile's medians"
-            + (f"; not stable: {', '.join(unstable)}" if unstable else ""),
+            source="sum of the profile's medians" + (f"; not stable: {', '.join(unstable)}" if unstable else ""),
             low=total_s - below**0.5,
             high=total_s + above**0.5,
         ),

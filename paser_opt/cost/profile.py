@@ -55,9 +55,7 @@ class ProfileStore:
     def __init__(self, path: Path, device: Device, where: torch.device, profile: Profile) -> None:
         self.path, self.device, self.where, self.profile = path, device, where, profile
 
-    def ensure(
-        self, workloads: Sequence[Workload], *, progress: Progress, energy: bool = True
-    ) -> dict[str, Entry]:
+    def ensure(self, workloads: Sequence[Workload], *, progress: Progress, energy: bool = True) -> dict[str, Entry]:
         """All entries of the profile, after measuring the ``workloads`` it lacks.
 
         Modules are moved to the device and put into eval mode. Latencies of one call are interleaved with

@@ -125,7 +125,10 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
             for part in (train, val, test)
         )
     stages = divide(
-        len(train), config.parts, ("D_PT", "D_RL", "D_FT"), np.random.default_rng((config.seed, len("stages")))
+        len(train),
+        config.parts,
+        ("D_PT", "D_RL", "D_FT"),
+        np.random.default_rng((config.seed, len("stages"))),
     )
     mean, std = _mean_and_std(train.images)
     parts = dict(zip(PARTS, (*(train.take(indices) for indices in stages), val, test), strict=True))

@@ -72,7 +72,10 @@ def read(config: DataConfig, progress: Progress) -> Splits:
     parts = (
         Part(image, mask, tuple(pair.image.stem for pair in pairs[name]))
         for name, image, mask in zip(
-            TRAIN_VAL_TEST, torch.from_numpy(images).split(lengths), torch.from_numpy(masks).split(lengths), strict=True
+            TRAIN_VAL_TEST,
+            torch.from_numpy(images).split(lengths),
+            torch.from_numpy(masks).split(lengths),
+            strict=True,
         )
     )
     return Splits(*parts, class_names=config.classes)
@@ -87,9 +90,7 @@ def _splits(config: DataConfig, root: Path) -> dict[str, list[Pair]]:
     pairs = {"train": _pairs(root / "train" if split else root, config)}
     pairs |= {name: _pairs(root / name, config) for name in ("val", "test") if split and (root / name).is_dir()}
     held_out = {
-        name: share
-        for name, share in zip(TRAIN_VAL_TEST, shares_of(config.holdout), strict=True)
-        if name not in pairs
+        name: share for name, share in zip(TRAIN_VAL_TEST, shares_of(config.holdout), strict=True) if name not in pairs
     }
     if held_out:
         shares = {"train": 1 - sum(held_out.values())} | held_out

@@ -89,9 +89,7 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
 
-def _canvases(
-    part: str, pool: tuple[Bytes, Bytes], count: int, config: DataConfig, rng: np.random.Generator
-) -> Part:
+def _canvases(part: str, pool: tuple[Bytes, Bytes], count: int, config: DataConfig, rng: np.random.Generator) -> Part:
     size = config.size or DEFAULT_SIZE
     pixels, digits = pool
     digit = pixels.shape[1:]

@@ -68,9 +68,7 @@ def sizes(count: int, shares: Sequence[float], names: Sequence[str]) -> list[int
     return [int(size) for size in whole]
 
 
-def divide(
-    count: int, shares: Sequence[float], names: Sequence[str], rng: np.random.Generator
-) -> list[list[int]]:
+def divide(count: int, shares: Sequence[float], names: Sequence[str], rng: np.random.Generator) -> list[list[int]]:
     """Disjoint random index lists that cover ``range(count)``, each ascending. Raises DataError as :func:`sizes`."""
     ends = np.cumsum(sizes(count, shares, names))[:-1]
     return [sorted(part.tolist()) for part in np.split(rng.permutation(count), ends)]

@@ -32,7 +32,8 @@ class Policy(Protocol):
 
 
 def _entropy(probability: Tensor) -> Tensor:
-    return torch.special.entr(probability).sum(dim=1, keepdim=True)  # (N, 1, H, W), nats
+    entropy: Tensor = torch.special.entr(probability).sum(dim=1, keepdim=True)  # (N, 1, H, W), nats
+    return entropy
 
 
 class PooledPolicy(nn.Module):

@@ -6,6 +6,7 @@ input channel and three classes 16,571 / 1,080,595 / 17,275,459 parameters.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -50,8 +51,7 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(config.in_channels, base // 2, 1)
         self.entry = _double_conv(base // 2, base, base, norm)
         self.down = nn.ModuleList(
-            _double_conv(above, below, below, norm)
-            for above, below in zip(widths, widths[1:], strict=False)
+            _double_conv(above, below, below, norm) for above, below in itertools.pairwise(widths)
         )
         self.up = nn.ModuleList(
             _double_conv(2 * widths[level], widths[level], widths[max(level - 1, 0)], norm)
@@ -83,4 +83,4 @@ class UNet(nn.Module):
 
 def smallest_extent(config: UNetConfig) -> int:
     """Pixels of the smallest image side: the deepest level keeps 2 × 2, or its norm has nothing to average."""
-    return round(2 ** (config.depth + 1) / config.scale)
+    return int(2 ** (config.depth + 1) / config.scale)

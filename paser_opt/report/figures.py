@@ -241,8 +241,7 @@ def parallel_figure(columns: Sequence[Column], colour: Sequence[float], *, log: 
     figure = go.Figure(
         go.Parcoords(
             dimensions=[
-                _dimension(column, log=log and column.objective and column.name != "iou")
-                for column in columns
+                _dimension(column, log=log and column.objective and column.name != "iou") for column in columns
             ],
             line={
                 "color": list(colour),
@@ -254,9 +253,7 @@ def parallel_figure(columns: Sequence[Column], colour: Sequence[float], *, log: 
         ),
         layout=_layout(),
     )
-    figure.update_layout(
-        margin={"l": 60, "r": 30, "t": 60, "b": 24}, width=max(720, 105 * len(columns)), height=400
-    )
+    figure.update_layout(margin={"l": 60, "r": 30, "t": 60, "b": 24}, width=max(720, 105 * len(columns)), height=400)
     return figure
 
 

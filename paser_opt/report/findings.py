@@ -38,9 +38,7 @@ def answer(info: Info) -> str:
     chosen = info.point(info.knee)
     score = chosen.test_iou or chosen.iou
     assert score is not None  # a routed pipeline always has its val interval
-    costs = " and ".join(
-        words.valued(name, chosen.figures[name]) for name in info.objectives if name != "iou"
-    )
+    costs = " and ".join(words.valued(name, chosen.figures[name]) for name in info.objectives if name != "iou")
     sentence = (
         f"Deploy trial {chosen.trial}: IoU {score.value:.2f} at {costs} on {info.run.study.device} "
         f"({'test' if chosen.test_iou else 'val'}, 95 %: {score.low:.2f} … {score.high:.2f})"
@@ -66,8 +64,7 @@ def _single_models(info: Info) -> Iterator[Finding]:
     above = [
         point
         for point in info.alone
-        if len(routed) in front([*figures, point.figures], info.objectives)
-        or _level(point, routed, info.objectives)
+        if len(routed) in front([*figures, point.figures], info.objectives) or _level(point, routed, info.objectives)
     ]
     unbeaten: list[Point] = []
     for point in above:
@@ -78,9 +75,7 @@ def _single_models(info: Info) -> Iterator[Finding]:
         else:
             unbeaten.append(point)
     if unbeaten:
-        models = " and ".join(
-            f"f_{model}" for model in sorted({p.model for p in unbeaten if p.model is not None})
-        )
+        models = " and ".join(f"f_{model}" for model in sorted({p.model for p in unbeaten if p.model is not None}))
         text = "; ".join(f"{point.label}: {_reach(point, info)}" for point in unbeaten[:3])
         text += "; …" if len(unbeaten) > 3 else ""
         title = f"{models} alone: on or above the front"
@@ -182,9 +177,7 @@ def _few(info: Info) -> Iterator[Finding]:
         text = f"{len(info.points)} complete trials: the front will still move. Run the search on for more."
         yield Finding(False, "Few trials", text)
     if not info.run.finished:
-        text = (
-            "The search has not ended: nothing was evaluated on test yet, figures are val's and optimistic."
-        )
+        text = "The search has not ended: nothing was evaluated on test yet, figures are val's and optimistic."
         yield Finding(False, "Unfinished search", text)
 
 

@@ -94,9 +94,7 @@ def _figure(item: GalleryItem, images: dict[str, str], size: tuple[int, int] | N
     counts = Counter(model for row in item.route for model in row)
     usage = words.usage([counts[model] / counts.total() for model in range(max(counts) + 1)])
     panels = (
-        _panel(
-            item.image, images, f"{item.name}, image", "image and route", _route(item, size) if size else ""
-        ),
+        _panel(item.image, images, f"{item.name}, image", "image and route", _route(item, size) if size else ""),
         _panel(item.truth, images, f"{item.name}, truth", "truth"),
         _panel(item.mask, images, f"{item.name}, prediction", "prediction"),
     )

@@ -130,9 +130,7 @@ def collect(folder: RunFolder) -> Info:
         alone=_best_alone(trials, objectives),
         front=numbers,
         knee=knee([point for point in points if point.trial in numbers], objectives),
-        fronts=tuple(pair_front(points, *_axes(pair)) for pair in combinations(objectives, 2))
-        if points
-        else (),
+        fronts=tuple(pair_front(points, *_axes(pair)) for pair in combinations(objectives, 2)) if points else (),
         history=history(trials, objectives, run.reference),
         columns=_columns(trials, objectives),
     )
@@ -201,9 +199,7 @@ def _rows(trial: TrialRecord, val: Evaluation) -> tuple[tuple[str, str], ...]:
     if val.random:
         gap = f"{val.random.difference:+.3f} ({val.random.low:+.3f} … {val.random.high:+.3f})"
         captured = gain_captured(val)
-        rows.append(
-            ("against random", gap + (f", {words.share(captured)} of the oracle's gain" if captured else ""))
-        )
+        rows.append(("against random", gap + (f", {words.share(captured)} of the oracle's gain" if captured else "")))
     return tuple(rows)
 
 
@@ -294,9 +290,7 @@ def pair_front(points: Sequence[Point], x: str, y: str) -> Front:
     return Front(x, y, tuple(point.trial for point in chosen), tuple(steps))
 
 
-def history(
-    trials: Sequence[TrialRecord], objectives: Sequence[str], reference: dict[str, float] | None
-) -> History:
+def history(trials: Sequence[TrialRecord], objectives: Sequence[str], reference: dict[str, float] | None) -> History:
     """Hypervolume after each finished trial (of any state), in the order they ended."""
     if reference is None:
         return History(reason="the search ended before its pilot, so no reference point was frozen")
@@ -308,17 +302,13 @@ def history(
             best.append(trial.values)
             best = [best[i] for i in front(best, objectives)]
         volumes.append(hypervolume(best, objectives, reference))
-    return History(
-        tuple(range(1, len(ordered) + 1)), tuple(trial.clock_s for trial in ordered), tuple(volumes)
-    )
+    return History(tuple(range(1, len(ordered) + 1)), tuple(trial.clock_s for trial in ordered), tuple(volumes))
 
 
 def _columns(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> tuple[Column, ...]:
     scored = [trial for trial, _ in _complete(trials)]
     names = dict.fromkeys(name for trial in scored for name in trial.params)
-    parameters = [
-        Column(name, tuple(_cell(trial.params.get(name)) for trial in scored), False) for name in names
-    ]
+    parameters = [Column(name, tuple(_cell(trial.params.get(name)) for trial in scored), False) for name in names]
     varied = [column for column in parameters if len(set(column.values)) > 1]
     return (*varied, *(Column(name, tuple(t.values[name] for t in scored), True) for name in objectives))
 

@@ -88,9 +88,7 @@ def embedded(content: Any) -> str:
 def _data(info: Info, shots: Gallery, important: Sequence[Importances]) -> dict[str, Any]:
     """What the page's script needs: figures, points, images."""
     iou = [point.figures["iou"] for point in info.points]
-    figures = {
-        f"front-{i}": json.loads(front_figure(info, front).to_json()) for i, front in enumerate(info.fronts)
-    }
+    figures = {f"front-{i}": json.loads(front_figure(info, front).to_json()) for i, front in enumerate(info.fronts)}
     if info.history.volume:
         figures["history"] = json.loads(history_figure(info.history).to_json())
     if any(each.shares for each in important):

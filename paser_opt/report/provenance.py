@@ -41,9 +41,7 @@ ENTRY_HEAD = (
 def provenance(info: Info) -> Provenance:
     """Of everything shown in the report."""
     return Provenance(
-        machine=tuple(
-            row for profile in info.profiles.values() for row in _machine(profile.machine, profile)
-        ),
+        machine=tuple(row for profile in info.profiles.values() for row in _machine(profile.machine, profile)),
         origins=_origins(info),
         entries=tuple(row for device, profile in info.profiles.items() for row in _entries(device, profile)),
         predictions=_predictions(info.trials),
@@ -97,9 +95,7 @@ def _origin(value: Quantity) -> tuple[str, str]:
 
 
 def _uncounted(info: Info) -> str:
-    names = {
-        name for profile in info.profiles.values() for e in profile.entries.values() for name in e.uncounted
-    }
+    names = {name for profile in info.profiles.values() for e in profile.entries.values() for name in e.uncounted}
     return ", ".join(sorted(names)) or "none"
 
 
@@ -114,9 +110,7 @@ def _entries(device: str, profile: Profile) -> list[tuple[str, ...]]:
             f"{words.figure('latency', entry.latency.median_s)} "
             f"({words.figure('latency', entry.latency.low_s)} … "
             f"{words.figure('latency', entry.latency.high_s)}, {entry.latency.samples} samples)",
-            "too few samples"
-            if entry.latency.p95_s is None
-            else words.figure("latency", entry.latency.p95_s),
+            "too few samples" if entry.latency.p95_s is None else words.figure("latency", entry.latency.p95_s),
             words.energy(entry.energy),
             ("stable: " if entry.latency.stable else "unstable: ") + entry.latency.verdict,
         )

@@ -153,8 +153,7 @@ def gallery_section(info: Info, shots: Gallery) -> str:
 
 def _legend(entries: Iterable[tuple[str, str]]) -> str:
     return "".join(
-        f'<span class="key"><i style="background:{colour}"></i>{html.escape(name)}</span>'
-        for name, colour in entries
+        f'<span class="key"><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in entries
     )
 
 
@@ -170,9 +169,7 @@ def course_section(info: Info, important: Sequence[Importances]) -> str:
             f'<p class="lead">Reference point, frozen after the pilot: {html.escape(reference)}.</p>'
         )
     reasons = dict.fromkeys(each.reason for each in important if each.reason)
-    bars = (
-        '<div class="plot auto" id="importance-plot" role="group" aria-label="parameter importances"></div>'
-    )
+    bars = '<div class="plot auto" id="importance-plot" role="group" aria-label="parameter importances"></div>'
     if reasons:
         bars = f'<p class="missing">No importances: {html.escape("; ".join(filter(None, reasons)))}.</p>'
     parallel = (
@@ -202,13 +199,9 @@ def course_section(info: Info, important: Sequence[Importances]) -> str:
 
 def provenance_section(info: Info) -> str:
     known = provenance(info)
-    machine = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in known.machine
-    )
+    machine = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in known.machine)
     parts = [f"<dl>{machine}</dl>" if machine else '<p class="missing">No profile lies in this run.</p>']
-    parts.append(
-        _table("origins of the figures", ["figure", "how it was obtained", "source or reason"], known.origins)
-    )
+    parts.append(_table("origins of the figures", ["figure", "how it was obtained", "source or reason"], known.origins))
     if known.predictions:
         head = ["trial", "predicted", "measured end to end", "measured / predicted"]
         parts += [
@@ -217,9 +210,7 @@ def provenance_section(info: Info) -> str:
         ]
     if known.entries:
         inner = _table("measured workloads", list(ENTRY_HEAD), known.entries)
-        parts.append(
-            f"<details><summary>All {len(known.entries)} measured workloads</summary>{inner}</details>"
-        )
+        parts.append(f"<details><summary>All {len(known.entries)} measured workloads</summary>{inner}</details>")
     return _section("provenance", "Where the numbers come from", "".join(parts))
 
 
@@ -246,9 +237,7 @@ def trials_section(info: Info) -> str:
 
 def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """A table that can be scrolled sideways and sorted by any column."""
-    heads = "".join(
-        f'<th scope="col"><button type="button">{html.escape(text)}</button></th>' for text in head
-    )
+    heads = "".join(f'<th scope="col"><button type="button">{html.escape(text)}</button></th>' for text in head)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="table: {name}">'

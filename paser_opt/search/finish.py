@@ -24,8 +24,7 @@ __all__ = ["finish"]
 
 GALLERY_IMAGES = 4
 TIMED_IMAGES = 16
-PALETTE = (0x33, 0x22, 0x88, 0x44, 0xAA, 0x99, 0xDD, 0xCC, 0x77, 0xCC, 0x66, 0x77, 0x88, 0xCC, 0xEE, 0x11, 0x77, 0x33,
-           0x99, 0x99, 0x33, 0x88, 0x22, 0x55, 0xAA, 0x44, 0x99, 0xDD, 0xDD, 0xDD, 0x66, 0x11, 0x00, 0xEE, 0x77, 0x33)  # fmt: skip
+PALETTE = bytes.fromhex("332288 44aa99 ddcc77 cc6677 88ccee 117733 999933 882255 aa4499 dddddd 661100 ee7733")
 """Paul Tol's muted scheme, colour-blind safe; class index → RGB, repeated beyond twelve."""
 
 
@@ -58,7 +57,7 @@ def _deployed(trained: Trained, bench: Bench) -> RoutedPipeline:
 def _time(pipeline: RoutedPipeline, bench: Bench) -> Quantity:
     """Mean over test images of the median wall time of the whole route, one image at a time."""
     device = bench.cost_device
-    images = bench.data.test.images[:TIMED_IMAGES].to(device).split(1)
+    images = [image[None] for image in bench.data.test.images[:TIMED_IMAGES].to(device)]
     with using_threads(thread_count(bench.profile.device)):
         timed = time_interleaved(
             [lambda image=image: pipeline.run(image) for image in images],  # type: ignore[misc]
@@ -102,7 +101,9 @@ def _gallery(
                 truth=f"truth-{stem}.png",
                 mask=f"trial{trial.number}-{stem}.png",
                 route=routed.route.reshape(rows, columns).tolist(),
-                confidence=[[round(one, 4) for one in row] for row in routed.confidence.reshape(rows, columns).tolist()],
+                confidence=[
+                    [round(one, 4) for one in row] for row in routed.confidence.reshape(rows, columns).tolist()
+                ],
                 iou=image_iou(confusion(mask[None], truth[None], data.classes)).item(),
             )
         )
@@ -119,7 +120,7 @@ def _write_mask(run: RunFolder, name: str, mask: Tensor) -> None:
     """uint8 (H, W) class indices → palette PNG; IGNORE is black."""
     picture = Image.fromarray(mask.numpy(), mode="P")
     colours = (list(PALETTE) * 8)[: 255 * 3]
-    picture.putpalette(colours + [0, 0, 0])
+    picture.putpalette([*colours, 0, 0, 0])
     _write(run, name, picture)
 
 

@@ -13,7 +13,7 @@ from ..config import Budget, Objective, PipelineConfig, Study
 from ..cost import ProfileStore, RoutePlan, alone, cost_per_patch, least, predict
 from ..data import SegmentationData
 from ..errors import ConfigError
-from ..evaluate import bootstrap, data_iou, image_iou, class_iou, image_probability
+from ..evaluate import bootstrap, class_iou, data_iou, image_iou, image_probability
 from ..models import parameter_count
 from ..patches import confusion
 from ..progress import Progress
@@ -112,7 +112,7 @@ OBJECTIVE_VALUES: dict[Objective, Callable[[Evaluation], float | None]] = {
 
 def objective_values(result: Evaluation, objectives: tuple[Objective, ...]) -> dict[str, float]:
     """Objective → value. Raises ConfigError for a figure this device cannot give."""
-    values = {}
+    values: dict[str, float] = {}
     for name in objectives:
         value = OBJECTIVE_VALUES[name](result)
         if value is None:
@@ -170,7 +170,8 @@ def _alone(index: int, trained: Trained, priced: Priced, bench: Bench, split: Li
     size = trained.config.models[index]
     return Alone(
         model=index,
-        name=f"f_{index} (base {size.base}, depth {size.depth}" + (f", scale {size.scale:g})" if size.scale != 1 else ")"),
+        name=f"f_{index} (base {size.base}, depth {size.depth}"
+        + (f", scale {size.scale:g})" if size.scale != 1 else ")"),
         params=parameter_count(trained.models[index]),
         iou=data_iou(matrices),
         cost=alone(priced.entries, priced.plan, index, priced.patches),

@@ -38,7 +38,7 @@ class Dimension:
     def extreme(self, least: bool) -> Value:
         if isinstance(self.options, Range):
             return self.options.low if least else self.options.high
-        return (min if least else max)(self.options)  # type: ignore[type-var]
+        return min(self.options) if least else max(self.options)
 
     def suggest(self, trial: optuna.Trial) -> Value:
         """A single option is no parameter of the trial, so importances and plots show real choices only."""
@@ -48,7 +48,8 @@ class Dimension:
             )
         if len(self.options) == 1:
             return self.options[0]
-        return trial.suggest_categorical(self.name, self.options)
+        chosen: Value = trial.suggest_categorical(self.name, self.options)  # type: ignore[assignment]
+        return chosen
 
 
 def _grid_text(grid: tuple[int, int]) -> str:
@@ -83,7 +84,7 @@ def suggest(trial: optuna.Trial, study: Study, *, channels: int, classes: int) -
     chosen: dict[str, Any] = {one.name: one.suggest(trial) for one in _shared(study.space)}
     models = [
         UNetConfig(
-            **{one.name.split(".")[1]: one.suggest(trial) for one in _sizes(study.space, index)},  # type: ignore[arg-type]
+            **{one.name.split(".")[1]: one.suggest(trial) for one in _sizes(study.space, index)},
             norm=study.norm,
             dropout=study.dropout,
             in_channels=channels,
@@ -149,7 +150,7 @@ def first_trials(space: Space) -> tuple[list[FirstTrial], list[str]]:
     trials += [FirstTrial(tag, dict(_corner(every, least=least))) for tag, least in
                (("corner: cheapest", True), ("corner: richest", False))]  # fmt: skip
     open_names = {one.name for one in every if isinstance(one.options, Range) or len(one.options) > 1}
-    unique = {}
+    unique: dict[tuple[tuple[str, Value], ...], FirstTrial] = {}
     for trial in trials:
         params = {name: value for name, value in trial.params.items() if name in open_names}
         unique.setdefault(tuple(sorted(params.items())), FirstTrial(trial.tag, params))

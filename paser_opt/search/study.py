@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 from ..config import OBJECTIVES, Device, Study
 from ..cost import local_device, open_profile
 from ..data import load
-from ..errors import ConfigError, DivergedError, RunError
+from ..errors import DivergedError, RunError
 from ..pareto import front, hypervolume
 from ..progress import Progress
 from ..records import RunRecord, TrialRecord, write_text
@@ -32,7 +32,7 @@ from ..runs import RunFolder
 from ..train import ArtifactStore, training_device
 from .finish import finish
 from .objective import Bench, evaluation, objective_values, over_budget, price, train
-from .space import dimensions, first_trials, suggest, unfit
+from .space import first_trials, suggest, unfit
 
 __all__ = ["Watcher", "search"]
 
@@ -218,7 +218,9 @@ class _Driver:
 
     def _tell(self, record: TrialRecord) -> None:
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-        values = [record.values[name] for name in self.study.objectives] if record.state == "complete" else None
+        values: list[float] | None = (
+            [record.values[name] for name in self.study.objectives] if record.state == "complete" else None
+        )
         self.optuna.tell(record.number, values, state=states[record.state])
 
     # --- the front so far -----------------------------------------------------------------------------
@@ -237,9 +239,9 @@ class _Driver:
             return
         reference = {}
         for name in self.study.objectives:
-            values = [one[name] for one in complete]
-            worst, best = (max, min) if OBJECTIVES[name] == "minimize" else (min, max)
-            reference[name] = worst(values) + 0.1 * (worst(values) - best(values))
+            seen = [one[name] for one in complete]
+            worst, best = (max(seen), min(seen)) if OBJECTIVES[name] == "minimize" else (min(seen), max(seen))
+            reference[name] = worst + 0.1 * (worst - best)
         self.record.reference = reference
         self.record.write(self.run.run_file)
 

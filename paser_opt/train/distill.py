@@ -19,12 +19,10 @@ __all__ = ["distill", "teacher_logits"]
 
 
 @torch.inference_mode()
-def teacher_logits(
-    teacher: UNet, images: Tensor, *, grid: Grid, halo: int, precision: str
-) -> Tensor:
+def teacher_logits(teacher: UNet, images: Tensor, *, grid: Grid, halo: int, precision: str) -> Tensor:
     """f_m on every patch, stitched: images (N, C, H, W) → logits (N, K, H, W) float16. Made once, no gradients."""
     stitched = []
-    for image in images.split(1):
+    for image in torch.tensor_split(images, len(images)):
         with autocast(precision, images.device):
             logits = teacher(split(image, grid, halo)[0])  # (P, K, h + 2·halo, w + 2·halo)
         if halo:

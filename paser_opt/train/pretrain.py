@@ -24,9 +24,7 @@ def flip(draw: torch.Generator, flips: str, *tensors: Tensor) -> tuple[Tensor, .
     return tuple(tensor.flip(dims) for tensor in tensors) if dims and flips != "none" else tensors
 
 
-def sample_patches(
-    part: Part, size: tuple[int, int], count: int, draw: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def sample_patches(part: Part, size: tuple[int, int], count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
     """``count`` windows anywhere in the images: (count, C, h, w) and masks (count, h, w)."""
     height, width = part.images.shape[-2:]
     image = torch.randint(len(part), (count, 1, 1), generator=draw)

@@ -51,7 +51,7 @@ def train_policy(
 ) -> History:
     """Train the policy in place. The score is the mean reward of its argmax route on ``val``."""
     bandit, val = bandit.to(device), val.to(device)
-    reward = bandit.reward.unflatten(1, grid)  # (N, gh, gw, M)
+    reward = bandit.reward.reshape(-1, *grid, bandit.reward.shape[-1])  # (N, gh, gw, M)
     count = len(reward)
     batch = min(count, 16)
     steps = -(-count // batch)
@@ -72,14 +72,16 @@ def train_policy(
         if config.policy_objective == "expected":
             chance = log_chance.exp()
             entropy = -(chance * log_chance).sum(dim=-1)
-            return -((chance * earned).sum(dim=-1) + (1 - done) * config.entropy_bonus * entropy).mean()
+            objective: Tensor = (chance * earned).sum(dim=-1) + (1 - done) * config.entropy_bonus * entropy
+            return -objective.mean()
         alpha = 0.7 + (0.95 - 0.7) * done
         chance = log_chance.detach().exp().cpu().flatten(0, 2)
         sampled = torch.multinomial(chance, 1, generator=draw)
         uniform = torch.randint(chance.shape[1], sampled.shape, generator=draw)
         explore = torch.rand(sampled.shape, generator=draw) > alpha
         action = torch.where(explore, uniform, sampled).reshape(*log_chance.shape[:3], 1).to(device)
-        return -(log_chance.gather(-1, action) * earned.gather(-1, action)).mean()
+        objective = log_chance.gather(-1, action) * earned.gather(-1, action)
+        return -objective.mean()
 
     def score() -> float:
         action = choose(policy, val.observation).flatten(1)

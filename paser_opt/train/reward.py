@@ -6,7 +6,6 @@ holds the outcome of every action, so every λ, every cost and every A follow by
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ..evaluate import class_iou

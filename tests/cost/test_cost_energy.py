@@ -15,9 +15,7 @@ LATENCY = Latency(median_s=0.01, low_s=0.01, high_s=0.01, samples=9, stable=True
 class Load:
     """A machine that draws ``busy_w`` while called (10 ms a call) and ``idle_w`` while asleep."""
 
-    def __init__(
-        self, busy_w: Callable[[int], float], idle_w: Callable[[int], float] = lambda n: 2.0
-    ) -> None:
+    def __init__(self, busy_w: Callable[[int], float], idle_w: Callable[[int], float] = lambda n: 2.0) -> None:
         self.now_s, self.joules, self.calls, self.sleeps = 0.0, 0.0, 0, 0
         self._busy_w, self._idle_w = busy_w, idle_w
         self.meter = FakeMeter(window_s=0.1, clock=lambda: self.now_s)

@@ -26,9 +26,7 @@ from paser_opt.models import PUBLISHED, build_unet
         (nn.Linear(7, 5), (3, 7), 3 * 7 * 5),
     ],
 )
-def test_macs_equal_the_formula_and_half_of_torch_flops(
-    layer: nn.Module, shape: tuple[int, ...], macs: int
-) -> None:
+def test_macs_equal_the_formula_and_half_of_torch_flops(layer: nn.Module, shape: tuple[int, ...], macs: int) -> None:
     inputs = torch.randn(shape)
     counted = count(layer, (inputs,))
     assert counted.macs == macs

@@ -177,9 +177,7 @@ def rapl_rig(root: Path) -> Rig:
             counter = root / f"intel-rapl:{zone}/energy_uj"
             counter.write_text(str(int(counter.read_text()) + add))
 
-    return Rig(
-        RaplMeter(rapl_tree(root)), "counter", ("rapl", "package-0 + package-1"), joules=7.5, work=work
-    )
+    return Rig(RaplMeter(rapl_tree(root)), "counter", ("rapl", "package-0 + package-1"), joules=7.5, work=work)
 
 
 def nvml_rig(root: Path) -> Rig:
@@ -188,9 +186,7 @@ def nvml_rig(root: Path) -> Rig:
     def work() -> None:
         library.energy_mj = (library.energy_mj or 0) + 2_500
 
-    return Rig(
-        NvmlMeter("GPU-1", library), "counter", ("nvml", "NVIDIA Fake", "total energy"), joules=2.5, work=work
-    )
+    return Rig(NvmlMeter("GPU-1", library), "counter", ("nvml", "NVIDIA Fake", "total energy"), joules=2.5, work=work)
 
 
 RIGS: dict[str, Callable[[Path], Rig]] = {
@@ -202,9 +198,7 @@ RIGS: dict[str, Callable[[Path], Rig]] = {
         ("nvml", "samples"),
         watts=70,
     ),
-    "nvml mean power": lambda root: Rig(
-        NvmlMeter(library=FakeNvml(usage_mw=55_000)), "sampled", ("nvml",), watts=55
-    ),
+    "nvml mean power": lambda root: Rig(NvmlMeter(library=FakeNvml(usage_mw=55_000)), "sampled", ("nvml",), watts=55),
     "jetpack 5": lambda root: Rig(
         Ina3221Meter(("VDD_IN",), jetpack5_tree(root)), "sampled", ("ina3221", "VDD_IN"), watts=6
     ),
@@ -285,9 +279,7 @@ def failing(error: Exception) -> Callable[[], str]:
         (lambda root: FakeMeter(reason="unplugged"), "unplugged"),
     ],
 )
-def test_an_unusable_meter_says_why_in_one_line(
-    build: Callable[[Path], Meter], reason: str, tmp_path: Path
-) -> None:
+def test_an_unusable_meter_says_why_in_one_line(build: Callable[[Path], Meter], reason: str, tmp_path: Path) -> None:
     said = build(tmp_path).probe()
     assert said is not None and reason in said and "\n" not in said
 
@@ -358,9 +350,7 @@ def test_choose_takes_the_first_usable_and_else_gives_every_reason() -> None:
 
 
 def test_a_device_without_meters_has_no_energy_and_says_so() -> None:
-    assert choose(load_device("raspberry-pi-4")) == (
-        "raspberry-pi-4 has no power sensor that software can read"
-    )
+    assert choose(load_device("raspberry-pi-4")) == ("raspberry-pi-4 has no power sensor that software can read")
 
 
 @pytest.mark.parametrize("name", names("devices"))

@@ -99,9 +99,7 @@ def test_a_laptop_without_a_sensor_gets_an_estimate_that_says_so(
     device = Device(name="here", local=True, threads=1, meters=("codecarbon",))
     store = open_profile(tmp_path / "here.json", device)
     first = store.ensure([workload("a", Counting())], progress=Silent())["a"]
-    again = open_profile(tmp_path / "here.json", device).ensure(
-        [workload("b", Counting())], progress=Silent()
-    )["b"]
+    again = open_profile(tmp_path / "here.json", device).ensure([workload("b", Counting())], progress=Silent())["b"]
     assert first.energy.how == again.energy.how == "estimated"
     assert first.energy.gross_j is not None and first.energy.gross_j > 0
     assert first.energy.net_j is None

@@ -104,9 +104,7 @@ def small_trials() -> list[TrialRecord]:
         trial(0, 0.48, 0.050, tag="paper"),
         trial(1, 0.50, 0.010, test=evaluation(0.49, 0.010, split="test")),
         trial(2, None, state="failed", reason=f"loss became NaN in {EVIL}"),
-        trial(
-            3, 0.60, 0.016, test=evaluation(0.58, 0.016, split="test", gap=0.005), measured_latency=measured
-        ),
+        trial(3, 0.60, 0.016, test=evaluation(0.58, 0.016, split="test", gap=0.005), measured_latency=measured),
         trial(4, 0.65, 0.040, test=evaluation(0.60, 0.040, split="test", usage=(0.002, 0.998))),
         trial(5, None, state="pruned", reason="cheapest route takes 900 ms, budget 500 ms"),
         trial(6, 0.55, 0.030, tag="corner cheap", warnings=[f"f_1 did not converge {EVIL}"]),
@@ -144,9 +142,7 @@ def profile() -> Profile:
                 stable=stable,
                 verdict="interval within 5 %" if stable else "spread 31 %, another program was running",
             ),
-            energy=Energy(
-                gross_j=None, net_j=None, how=None, source="none", reason="no power sensor on this machine"
-            ),
+            energy=Energy(gross_j=None, net_j=None, how=None, source="none", reason="no power sensor on this machine"),
             memory=Memory(peak_bytes=2**20, weight_bytes=14000, how="measured", source="allocator"),
         )
 

@@ -121,10 +121,7 @@ def test_a_tap_on_a_phone_fills_the_card(visit: Callable[..., Page], report: Pat
     labels = page.evaluate(
         "document.getElementById('front-plot').data.find((trace) => trace.name === 'front on val').hovertext"
     )
-    assert (
-        labels[0].replace("\u00a0", " ")
-        == "<b>trial 1</b><br>IoU, val: 0.500<br>IoU, test: 0.490<br>latency: 10 ms"
-    )
+    assert labels[0].replace("\u00a0", " ") == "<b>trial 1</b><br>IoU, val: 0.500<br>IoU, test: 0.490<br>latency: 10 ms"
     page.locator("#front-plot").scroll_into_view_if_needed()
     page.mouse.click(*place_of(page))
     assert page.locator("#verdict").inner_text().startswith("Trial 1: ")
@@ -153,9 +150,7 @@ def test_toggles(visit: Callable[..., Page], report: Path) -> None:
     assert not visible(page, "rest") and not visible(page, "alone")
     page.locator("#history-plot").scroll_into_view_if_needed()
     page.get_by_label("Against").select_option("clock")
-    assert (
-        page.evaluate("document.getElementById('history-plot').layout.xaxis.title.text") == "search time (s)"
-    )
+    assert page.evaluate("document.getElementById('history-plot').layout.xaxis.title.text") == "search time (s)"
 
 
 def test_slider_names_the_trial_to_deploy(visit: Callable[..., Page], report: Path) -> None:

@@ -15,8 +15,8 @@ CPU = torch.device("cpu")
 
 def run(model, loss, *, epochs=8, score=None, keep_start=False, seed=0):
     return fit(
-        model, loss, stage="toy", epochs=epochs, steps=2, learning_rate=0.1, config=TrainConfig(), device=CPU, seed=seed,
-        progress=Silent(), score=score, keep_start=keep_start,
+        model, loss, stage="toy", epochs=epochs, steps=2, learning_rate=0.1, config=TrainConfig(), device=CPU,
+        seed=seed, progress=Silent(), score=score, keep_start=keep_start,
     )  # fmt: skip
 
 

@@ -35,9 +35,7 @@ def choose(device: Device, meters: Mapping[str, Callable[[Device], Meter]] = MET
     """
     unknown = [name for name in device.meters if name not in meters]
     if unknown:
-        raise ConfigError(
-            f"device {device.name}: no meter {unknown[0]!r}; known: {', '.join(sorted(meters))}"
-        )
+        raise ConfigError(f"device {device.name}: no meter {unknown[0]!r}; known: {', '.join(sorted(meters))}")
     if not device.meters:
         return f"{device.name} has no power sensor that software can read"
     reasons = []

@@ -49,9 +49,7 @@ class CodecarbonMeter:
 def _offline_tracker() -> Any:
     from codecarbon import OfflineEmissionsTracker
 
-    logging.getLogger("codecarbon").setLevel(
-        logging.CRITICAL
-    )  # log_level alone is heard after the first lines
+    logging.getLogger("codecarbon").setLevel(logging.CRITICAL)  # log_level alone is heard after the first lines
     return OfflineEmissionsTracker(
         country_iso_code="USA",  # only for its carbon figure, which is not read
         log_level="critical",

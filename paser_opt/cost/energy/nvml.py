@@ -62,9 +62,7 @@ class NvmlMeter:
             joules = (self._energy_mj() - self._start_mj) / 1e3
         except self._library.NVMLError as error:
             raise DeviceError(f"the GPU's energy counter failed while measuring: {error}") from None
-        return Reading(
-            joules, time.monotonic() - self._start_s, "counter", f"nvml: {self._gpu()}, total energy"
-        )
+        return Reading(joules, time.monotonic() - self._start_s, "counter", f"nvml: {self._gpu()}, total energy")
 
     def _open(self) -> None:
         if self._opened is not None:

@@ -31,9 +31,7 @@ def parse_pmic(text: str) -> dict[str, float]:
 
 
 def _vcgencmd() -> str:
-    return subprocess.run(
-        ["vcgencmd", "pmic_read_adc"], capture_output=True, text=True, timeout=5, check=True
-    ).stdout
+    return subprocess.run(["vcgencmd", "pmic_read_adc"], capture_output=True, text=True, timeout=5, check=True).stdout
 
 
 class PmicMeter:
@@ -69,7 +67,5 @@ class PmicMeter:
     def _rails(self) -> dict[str, float]:
         rails = parse_pmic(self._read())
         if not rails:
-            raise DeviceError(
-                "vcgencmd pmic_read_adc names no rail with a current (only a Raspberry Pi 5 does)"
-            )
+            raise DeviceError("vcgencmd pmic_read_adc names no rail with a current (only a Raspberry Pi 5 does)")
         return rails

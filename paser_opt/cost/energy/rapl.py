@@ -33,11 +33,7 @@ class RaplMeter:
         if not self._root.is_dir():
             return f"{self._root} is not there (no RAPL: not x86 Linux, or a virtual machine)"
         try:
-            return (
-                None
-                if self._zones()
-                else f"{self._root} lists no package-* zone (a virtual machine hides them)"
-            )
+            return None if self._zones() else f"{self._root} lists no package-* zone (a virtual machine hides them)"
         except PermissionError as error:
             return (
                 f"{error.filename} is readable by root only (CVE-2020-8694): "
