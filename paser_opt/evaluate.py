@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .models import autocast, mean_probability
-from .patches import IGNORE, Grid, confusion, split_mask
+from .patches import IGNORE, Grid, confusion, hard_labels, split_mask
 
 __all__ = [
     "bootstrap",
@@ -63,7 +63,7 @@ def patch_confusions(
         if halo:
             logits = logits[..., halo:-halo, halo:-halo]
         probability = torch.softmax(logits.float(), dim=1)
-        hard.append(confusion(probability.argmax(dim=1), truth[part], classes))
+        hard.append(confusion(hard_labels(probability), truth[part], classes))
         soft.append(soft_confusion(probability, truth[part]))
     shape = (*masks.shape[:2], classes, classes)
     return torch.cat(hard).reshape(shape), torch.cat(soft).reshape(shape)
@@ -74,7 +74,7 @@ def whole_confusions(probability: Tensor, masks: Tensor, grid: Grid) -> tuple[Te
     classes = probability.shape[1]
     truth = split_mask(masks, grid)
     # Padding is IGNOREd by the truth, so what the prediction holds there does not matter.
-    labels = split_mask(probability.argmax(dim=1), grid).clamp(max=classes - 1)
+    labels = split_mask(hard_labels(probability), grid).clamp(max=classes - 1)
     planes = torch.stack([split_mask(plane, grid) for plane in probability.unbind(dim=1)], dim=2)  # (N, P, K, h, w)
     soft = soft_confusion(planes.flatten(0, 1), truth.flatten(0, 1))
     return confusion(labels, truth, classes), soft.reshape(*truth.shape[:2], classes, classes)

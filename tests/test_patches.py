@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from paser_opt.patches import IGNORE, confusion, pad_to_grid, patch_size, split, split_mask, stitch
+from paser_opt.patches import IGNORE, confusion, hard_labels, pad_to_grid, patch_size, split, split_mask, stitch
 
 SIZES = [(8, 8, (4, 4)), (10, 14, (4, 4)), (7, 5, (3, 5)), (5, 9, (1, 1)), (224, 256, (4, 4))]
 
@@ -47,3 +47,9 @@ def test_confusion_keeps_leading_dimensions_apart():
     together = confusion(predicted, truth, 3)
     assert together.shape == (4, 5, 3, 3)
     assert torch.equal(together[2, 3], confusion(predicted[2, 3], truth[2, 3], 3))
+
+
+def test_hard_labels_are_the_argmax_and_the_first_of_equals():
+    scores = torch.randn(2, 5, 7, 8)
+    assert torch.equal(hard_labels(scores).long(), scores.argmax(dim=1))
+    assert hard_labels(torch.zeros(1, 3, 2, 2)).tolist() == [[[0, 0], [0, 0]]]

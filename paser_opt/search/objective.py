@@ -15,7 +15,7 @@ from ..data import SegmentationData
 from ..errors import ConfigError
 from ..evaluate import bootstrap, class_iou, data_iou, image_iou, image_probability
 from ..models import parameter_count
-from ..patches import confusion
+from ..patches import confusion, hard_labels
 from ..progress import Progress
 from ..records import Alone, Cost, Entry, Evaluation, Versus
 from ..routing import workloads
@@ -163,7 +163,7 @@ def _alone(index: int, trained: Trained, priced: Priced, bench: Bench, split: Li
     if index == 0:
         part = getattr(bench.data, split).to(bench.training_device)
         probability = image_probability(trained.models[0], part.images, samples=0, precision="fp32", seed=0)
-        matrices = confusion(probability.argmax(dim=1), part.masks, bench.data.classes)
+        matrices = confusion(hard_labels(probability), part.masks, bench.data.classes)
     else:
         table = trained.tables(split)
         matrices = table.routed(always(index, *table.hard.shape[:2]))

@@ -10,7 +10,7 @@ from ..config import Grid, TrainConfig
 from ..data import SegmentationData
 from ..evaluate import data_iou, image_probability
 from ..models import UNet, autocast
-from ..patches import confusion, split, stitch
+from ..patches import confusion, hard_labels, split, stitch
 from ..progress import Progress
 from .loop import History, class_weights, fit, pixel_loss
 from .pretrain import flip
@@ -65,7 +65,7 @@ def distill(
 
     def score() -> float:
         probability = image_probability(student, val.images, samples=0, precision=config.precision, seed=0)
-        return data_iou(confusion(probability.argmax(dim=1), val.masks, data.classes))
+        return data_iou(confusion(hard_labels(probability), val.masks, data.classes))
 
     return fit(
         student,

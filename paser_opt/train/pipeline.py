@@ -263,7 +263,11 @@ class _Trainer:
                     device=self.device, progress=self.progress,
                 ),
             )  # fmt: skip
-            self.model_keys[index] = key
+            # A model that was left as it was keeps its key, and with it its tables.
+            if self.out.histories.get(f"fine-tune f_{index}"):
+                self.model_keys[index] = key
+        if self.model_keys == before:
+            return
         epochs = max(1, self.training.policy_epochs // 2)
         self.train_policy("policy after fine-tuning", epochs, keep_start=True, start=policy_key)
 

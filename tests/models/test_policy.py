@@ -24,7 +24,7 @@ def test_observation_by_hand():
     probability = torch.tensor([0.75, 0.25]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2)
     seen = policy.observe(images, probability).flatten().tolist()
     entropy = -(0.75 * torch.tensor(0.75).log() + 0.25 * torch.tensor(0.25).log()).item()
-    assert seen == pytest.approx([0.75, 0.25, entropy, 0.5, 2.0, 5.0])
+    assert seen == pytest.approx([0.75, 0.25, entropy, 0.75, 2.0, 5.0])
 
 
 def test_inner_patches_can_be_told_apart_by_the_pooled_head():
