@@ -237,7 +237,7 @@ class _Driver:
         complete = [trial.values for trial in self.records.values() if trial.state == "complete"]
         if waiting or len(complete) < 2:
             return
-        reference = {}
+        reference: dict[str, float] = {}
         for name in self.study.objectives:
             seen = [one[name] for one in complete]
             worst, best = (max(seen), min(seen)) if OBJECTIVES[name] == "minimize" else (min(seen), max(seen))

@@ -44,7 +44,7 @@ def test_expected_reward_finds_the_best_route():
 
 
 def test_reinforce_learns_too():
-    assert accuracy("reinforce", "pooled") > 0.6
+    assert accuracy("reinforce", "pooled") > 0.5  # chance is 0.33
 
 
 def test_a_worthless_upgrade_is_never_bought():
