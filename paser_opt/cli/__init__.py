@@ -5,8 +5,11 @@ Nothing heavy is imported here: ``paser-opt --help`` loads neither torch nor opt
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -23,8 +26,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """Ctrl-C is one line and exit code 130, before Typer makes an "Aborted!" of it."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            print("paser-opt: stopped; the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
+
+
 for module in (search, report, pick, profile, devices):
-    app.command(name=module.__name__.rpartition(".")[2])(module.command)
+    app.command(name=module.__name__.rpartition(".")[2])(_stoppable(module.command))
 
 
 @app.callback(invoke_without_command=True)
@@ -39,15 +58,12 @@ def _root(
 
 
 def main() -> None:
-    """Run; what a user can mend is one line and exit code 2, Ctrl-C is one line and 130."""
+    """Run; what a user can mend is one line and exit code 2."""
     try:
         app()
     except PaserError as error:
         print(f"paser-opt: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("paser-opt: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -36,8 +36,8 @@ from .space import first_trials, suggest, unfit
 
 __all__ = ["Watcher", "search"]
 
-ATTEMPTS = 3
-"""A trial that took its process down this often is told as failed."""
+STUCK = 8
+"""A trial that was started this often without finishing one more stage takes its process down: told as failed."""
 
 
 class Watcher(Progress, Protocol):
@@ -177,16 +177,15 @@ class _Driver:
         started, begin = _now(), time.monotonic()
         data = self.bench.data
         config = suggest(trial, self.study, channels=data.channels, classes=data.classes)
-        attempt = int(trial.user_attrs.get("attempts", 0)) + 1
-        trial.set_user_attr("attempts", attempt)
+        attempt, stuck = self._count_attempt(trial)
         record = TrialRecord(
             number=trial.number, state="complete", tag=tag, params=dict(trial.params), pipeline=config, started=started,
             seconds=0.0, clock_s=0.0,
         )  # fmt: skip
         if attempt > 1:
             record.warnings.append(f"attempt {attempt}: the search was stopped while this trial ran")
-        if attempt > ATTEMPTS:
-            record.state, record.reason = "failed", f"the search ended {ATTEMPTS} times while this trial ran"
+        if stuck >= STUCK:
+            record.state, record.reason = "failed", f"the search ended {STUCK} times in one stage of this trial"
         elif reason := unfit(config, data):
             record.state, record.reason = "pruned", reason
         else:
@@ -194,6 +193,14 @@ class _Driver:
         record.seconds = time.monotonic() - begin
         record.clock_s = self._clock()
         return record
+
+    def _count_attempt(self, trial: optuna.Trial) -> tuple[int, int]:
+        """Which attempt at this trial this is, and how many before it finished no stage."""
+        stages = len(list(self.run.artifacts.glob("*.safetensors")))
+        before = trial.user_attrs.get("attempts", {"count": 0, "stuck": 0, "stages": -1})
+        stuck = before["stuck"] + 1 if before["stages"] == stages else 0
+        trial.set_user_attr("attempts", {"count": before["count"] + 1, "stuck": stuck, "stages": stages})
+        return before["count"] + 1, stuck
 
     def _train(self, trial: optuna.Trial, record: TrialRecord) -> None:
         priced = price(record.pipeline, self.bench)

@@ -123,6 +123,8 @@ def fit(
             progress.advance(epoch, f"loss {mean:.3f}" + (f", val {row['score']:.3f}" if "score" in row else ""))
     if best is not None:
         model.load_state_dict(best)
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise DivergedError(f"{stage} diverged: a weight is not finite; lower the learning rate")
     model.eval()
     return history
 

@@ -33,6 +33,12 @@ def test_a_loss_that_is_not_finite_ends_the_stage_with_the_epoch(bad):
         run(model, loss)
 
 
+def test_a_weight_that_is_not_finite_after_the_last_step_is_found():
+    model = nn.Linear(1, 1, bias=False)
+    with pytest.raises(DivergedError, match="a weight is not finite"):
+        run(model, lambda draw: (model.weight * 0).abs().sqrt().sum(), epochs=1)  # 0, but its slope is 0 · ∞
+
+
 def test_the_best_scored_epoch_is_kept():
     model = nn.Linear(1, 1, bias=False)
     seen = []

@@ -1,0 +1,140 @@
+"""Every command: help with an example, one clear line and exit code 2 for what a user can mend."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from paser_opt.cli import app
+
+COMMANDS = sorted(command.name for command in app.registered_commands)
+
+
+def test_the_commands():
+    assert COMMANDS == ["devices", "pick", "profile", "report", "search"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command, paser_opt):
+    shown = paser_opt(command, "--help")
+    assert shown.returncode == 0
+    assert f"Example: paser-opt {command}" in shown.stdout
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['paser-opt', '--help']\n"
+        "from paser_opt.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'optuna', 'plotly', 'numpy', 'pydantic') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_version(paser_opt):
+    from importlib.metadata import version
+
+    assert paser_opt("--version").stdout.strip() == version("paser-opt")
+
+
+def one_line(done, *words):
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("paser-opt: ")
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def test_a_misspelt_study_or_device(paser_opt, tmp_path, tiny_toml):
+    one_line(paser_opt("search", "quickstrat", "-q"), "did you mean quickstart?")
+    one_line(paser_opt("profile", tiny_toml, "--device", "jetsn", "-q"), "did you mean jetson?")
+
+
+def test_a_device_that_is_not_here_says_what_to_do_and_makes_nothing_up(paser_opt, tmp_path, tiny_toml):
+    out = tmp_path / "p.json"
+    one_line(paser_opt("profile", tiny_toml, "--device", "jetson", "--out", out, "-q"), "jetson is not this machine")
+    assert not out.exists()
+    one_line(paser_opt("search", tiny_toml, "--device", "jetson", "--out", tmp_path / "run", "-q"), "not this machine")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('name = "tiny"', 'name = "tiny', ("not valid TOML",)),
+        ("trials = 5", "trails = 5", ("trails", "did you mean 'trials'?")),
+        ("trials = 5", "trials = 0", ("trials", "greater than or equal to 1")),
+        ("low = 0.01, high = 0.9", "low = 0.9, high = 0.01", ("cost_weight", "low = 0.9 is not below high = 0.01")),
+        ('["2x2", "4x4"]', '"four"', ("grid", 'not of the form "4x4"')),
+        ("scale = [1.0, 0.5]", "scale = 0.3", ("scale", "1, 0.5 or 0.25")),
+        ('kind = "synthetic"', 'kind = "folder"', ("data", "path")),
+        ('["iou", "latency"]', '["iou"]', ("objectives", "at least one of")),
+    ],
+)
+def test_a_broken_study_names_the_field_and_the_mend(before, after, words, paser_opt, tmp_path, tiny_toml):
+    broken = tmp_path / "broken.toml"
+    broken.write_text(tiny_toml.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    one_line(paser_opt("search", broken, "--out", tmp_path / "run", "-q"), "broken.toml", *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_run_here(paser_opt, tmp_path):
+    one_line(paser_opt("report", tmp_path), "holds no run")
+    one_line(paser_opt("pick", tmp_path), "holds no run")
+
+
+@pytest.fixture(scope="module")
+def searched(paser_opt, tiny_toml, tiny_profile, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    (folder / "profiles").mkdir(parents=True)
+    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
+    return folder, paser_opt("search", tiny_toml, "--out", folder, "--trials", "3", "--json")
+
+
+def test_search_answers_in_json_and_writes_the_report(searched):
+    folder, done = searched
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    assert (folder / "report.html").stat().st_size > 1e6
+    assert "trial 3/3" in done.stderr
+
+
+def test_report_and_pick_on_a_run(searched, paser_opt):
+    folder, _ = searched
+    (folder / "report.html").unlink()
+    assert paser_opt("report", folder).stdout.strip() == str(folder / "report.html")
+    picked = paser_opt("pick", folder, "--max-latency", "10s")
+    assert picked.returncode == 0, picked.stderr
+    assert picked.stdout.startswith("trial ")
+    assert json.loads(paser_opt("pick", folder, "--json").stdout)["state"] == "complete"
+    one_line(paser_opt("pick", folder, "--max-latency", "1ns"), "no finished trial")
+    one_line(paser_opt("pick", folder, "--max-latency", "20 parsec"), "--max-latency '20 parsec'", "ms")
+
+
+def test_new_moves_the_former_run_aside(searched, paser_opt, tiny_toml):
+    folder, _ = searched
+    done = paser_opt("search", tiny_toml, "--out", folder, "--trials", "1", "--new", "--timeout", "1")
+    assert done.returncode == 0, done.stderr
+    assert (folder.with_name("run-old1") / "report.html").is_file()
+    assert len(list(folder.glob("trials/*/trial.json"))) == 1
+
+
+def test_devices_lists_this_machine(paser_opt):
+    rows = {row["name"]: row for row in json.loads(paser_opt("devices", "--json").stdout)}
+    assert rows["cpu"]["here"] == "cpu"
+    assert rows["jetson"]["here"] == ""
+
+
+def test_profile_in_json(paser_opt, tiny_toml, tmp_path):
+    done = paser_opt("profile", tiny_toml, "--out", tmp_path / "p.json", "--json", "-q", "--no-energy")
+    assert done.returncode == 0, done.stderr
+    profile = json.loads(done.stdout)
+    assert profile == json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
+    assert all(entry["latency"]["median_s"] > 0 for entry in profile["entries"].values())
+    table = paser_opt("profile", tiny_toml, "--out", tmp_path / "p.json", "--no-energy")
+    assert "refine" in table.stderr

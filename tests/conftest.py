@@ -1,0 +1,90 @@
+"""What several rooms' tests share: a study so small that a trial takes a second."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paser_opt.catalog import load_device, load_study
+from paser_opt.progress import Silent
+from paser_opt.search import profile_study
+
+TINY = """
+name = "tiny"
+objectives = ["iou", "latency"]
+trials = 5
+norm = "batch"
+dropout = 0.1
+[data]
+kind = "synthetic"
+count = 14
+size = [32, 32]
+[training]
+pretrain_epochs = 1
+distill_epochs = 1
+policy_epochs = 4
+finetune_epochs = 1
+[space]
+cost_weight = { low = 0.01, high = 0.9, log = true }
+mc_samples = [0, 2, 5]
+grid = ["2x2", "4x4"]
+distill_weight = [0.01, 0.1]
+reward_cost = ["latency", "params"]
+[[space.models]]
+base = 4
+depth = 1
+scale = [1.0, 0.5]
+[[space.models]]
+base = 4
+depth = 1
+[[space.models]]
+base = [6, 8]
+depth = 1
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_toml(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tiny_toml):
+    return load_study(str(tiny_toml))
+
+
+@pytest.fixture(scope="session")
+def tiny_profile(tiny_study, tmp_path_factory) -> str:
+    """This machine's profile of the tiny study as JSON, so that runs in different folders price alike."""
+    path = tmp_path_factory.mktemp("profile") / "cpu.json"
+    profile_study(tiny_study, load_device("cpu"), path, energy=True, progress=Silent())
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def run_folder(tmp_path, tiny_profile):
+    """A new run folder that holds the profile already."""
+
+    def make(name: str = "run") -> Path:
+        folder = tmp_path / name
+        (folder / "profiles").mkdir(parents=True)
+        (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def paser_opt():
+    """The command in a process of its own: paser_opt("search", …) → CompletedProcess."""
+
+    def call(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "paser_opt", *map(str, arguments)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **options.pop("env", {})}
+        return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, **options)
+
+    return call

@@ -1,0 +1,190 @@
+"""The driver: what a run holds, resuming, kills, budgets, failures."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+
+from paser_opt.catalog import load_device
+from paser_opt.cli.live import _Silent as Unwatched
+from paser_opt.config import Budget
+from paser_opt.errors import ConfigError, RunError
+from paser_opt.pareto import front
+from paser_opt.runs import RunFolder
+from paser_opt.search import search
+
+
+def run(study, folder, trials):
+    return search(study, folder, device=load_device("cpu"), trials=trials, timeout_s=None, watcher=Unwatched())
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_study, tiny_profile, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    (folder / "profiles").mkdir(parents=True)
+    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
+    return run(tiny_study, folder, trials=5)
+
+
+def outcome(folder: RunFolder):
+    """What must not depend on how often the search was stopped."""
+    return [(one.number, one.state, one.params, one.values, one.tag) for one in folder.trials()]
+
+
+def test_a_run_holds_what_the_report_needs(finished):
+    trials, record = finished.trials(), finished.run()
+    assert [one.number for one in trials] == [0, 1, 2, 3, 4]
+    assert [one.tag for one in trials[:3]] == ["paper", "corner: cheapest", "corner: richest"]
+    paper = trials[0].pipeline
+    assert (paper.cost_weight, paper.distill_weight, paper.mc_samples, paper.reward_cost) == (0.5, 0.01, 5, "params")
+    assert record.finished
+    members = front([one.values for one in trials], ["iou", "latency"])
+    for one in trials:
+        assert one.val is not None
+        assert one.values == {"iou": one.val.iou, "latency": one.val.cost.latency_s.value}
+        assert (one.test is not None) == (one.number in members)
+        assert sum(one.val.usage) == pytest.approx(1)
+        assert one.val.cost.macs >= one.val.cost.paper_macs
+        assert len(one.val.alone) == 3
+    measured = trials[members[0]].measured_latency
+    assert measured.how == "measured"
+    assert measured.value == pytest.approx(trials[members[0]].test.cost.latency_s.value, rel=0.9)
+    assert len(record.gallery) == len(members) * 2  # two test images
+    assert all((finished.gallery / one.mask).is_file() for one in record.gallery)
+
+
+def test_the_reference_point_is_the_pilots_nadir_and_a_tenth_of_its_range(finished):
+    pilot = [one.values for one in finished.trials()[:3]]
+    iou, latency = ([one[name] for one in pilot] for name in ("iou", "latency"))
+    assert finished.run().reference == pytest.approx(
+        {"iou": min(iou) - 0.1 * (max(iou) - min(iou)), "latency": max(latency) + 0.1 * (max(latency) - min(latency))}
+    )
+
+
+def test_one_sqlite_file_in_wal_with_every_trial_told_once(finished):
+    with sqlite3.connect(finished.database) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{finished.database}")
+    assert [one.state.name for one in study.trials] == ["COMPLETE"] * 5
+    assert [one.values for one in study.trials] == [list(one.values.values()) for one in finished.trials()]
+
+
+def test_trials_that_share_a_stage_train_it_once(finished):
+    stages = [one.stages for one in finished.trials()]
+    keys = [one.weights["f_1"] for one in finished.trials()]
+    first = stages[0]
+    assert first["pretrain f_1"] > 0
+    again = [number for number, one in enumerate(finished.trials()) if one.pipeline.grid == (4, 4) and number]
+    assert again
+    assert all(stages[number]["pretrain f_1"] == 0 for number in again)
+    assert len(keys) == 5
+
+
+def test_resumed_equals_uninterrupted(tiny_study, run_folder, finished):
+    folder = run_folder()
+    run(tiny_study, folder, trials=2)
+    run(tiny_study, folder, trials=4)
+    assert outcome(run(tiny_study, folder, trials=5)) == outcome(finished)
+
+
+def test_ten_kills_lose_nothing_and_double_nothing(tiny_toml, run_folder, finished):
+    folder = run_folder()
+    command = [sys.executable, "-m", "paser_opt", "search", str(tiny_toml), "--out", str(folder), "--trials", "5", "-q"]
+    draw = random.Random(0)
+    kills = 0
+    while kills < 10:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            # Most kills while trials run; some while the process starts.
+            process.wait(timeout=draw.uniform(1.5, 6.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        code = process.wait()
+        assert code in (0, -signal.SIGKILL), process.stderr.read().decode()
+        kills += 1
+    finish = subprocess.run(command, capture_output=True, text=True)
+    assert finish.returncode == 0, finish.stderr
+    assert outcome(RunFolder.open(folder)) == outcome(finished)
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder / 'study.db'}")
+    assert [one.state.name for one in study.trials] == ["COMPLETE"] * 5
+
+
+def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(tiny_toml, run_folder):
+    folder = run_folder()
+    command = [sys.executable, "-m", "paser_opt", "search", str(tiny_toml), "--out", str(folder), "--trials", "30"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while len(list(folder.glob("trials/*/trial.json"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "paser-opt: stopped; the same command goes on from here"
+    assert "Traceback" not in errors
+    before = len(RunFolder.open(folder).trials())
+    assert before >= 2
+
+
+def test_a_second_driver_is_told_so(tiny_study, run_folder):
+    from filelock import FileLock
+
+    folder = run_folder()
+    with FileLock(folder / ".driver.lock"), pytest.raises(RunError, match="another search is at work"):
+        run(tiny_study, folder, trials=1)
+
+
+def test_another_study_in_the_same_folder_is_refused(tiny_study, run_folder):
+    folder = run_folder()
+    run(tiny_study, folder, trials=1)
+    other = tiny_study.model_copy(update={"seed": 1})
+    with pytest.raises(RunError, match="another seed; start afresh with --new"):
+        run(other, folder, trials=1)
+
+
+def test_configurations_over_budget_are_pruned_before_training(tiny_study, run_folder):
+    study = tiny_study.model_copy(update={"budget": Budget(max_gflops=1e-6)})
+    folder = run(study, run_folder(), trials=3)
+    assert [one.state for one in folder.trials()] == ["pruned"] * 3
+    assert "over the budget of gflops" in folder.trials()[0].reason
+    assert not folder.artifacts.exists()
+    told = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder.database}").trials
+    assert [one.state.name for one in told] == ["PRUNED"] * 3
+
+
+def test_a_diverged_training_is_a_failed_trial_with_its_reason(tiny_study, run_folder):
+    wild = tiny_study.training.model_copy(update={"learning_rate": 1e30, "precision": "fp32", "pretrain_epochs": 3})
+    folder = run(tiny_study.model_copy(update={"training": wild, "norm": "none"}), run_folder(), trials=1)
+    trial = folder.trials()[0]
+    assert trial.state == "failed"
+    assert "diverged in epoch" in trial.reason
+    assert trial.values == {}
+
+
+def test_estimated_energy_is_no_objective_unasked(tiny_study, run_folder):
+    study = tiny_study.model_copy(update={"objectives": ("iou", "energy")})
+    with pytest.raises(ConfigError, match=r"energy .*latency"):
+        run(study, run_folder(), trials=1)
+
+
+def test_a_trial_that_ends_its_process_is_not_tried_for_ever(tiny_study, run_folder):
+    folder = run_folder()
+    run(tiny_study, folder, trials=1)  # the second enqueued trial is asked below and never told
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder / 'study.db'}")
+    trial = study.ask()
+    stages = len(list(folder.glob("artifacts/*.safetensors")))
+    trial.set_user_attr("attempts", {"count": 9, "stuck": 7, "stages": stages})
+    done = run(tiny_study, folder, trials=2).trials()
+    assert done[1].state == "failed"
+    assert "8 times in one stage" in done[1].reason
+
+
+def test_records_are_plain_json(finished):
+    json.loads(finished.trial_file(0).read_text(encoding="utf-8"))
+    assert os.access(finished.run_file, os.R_OK)

@@ -1,0 +1,62 @@
+"""The built wheel works outside the checkout, devices and studies in it."""
+
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", str(out), str(ROOT)],
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_holds_what_it_reads(wheel):
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ("devices", "studies"):
+        assert {f"paser_opt/{folder}/{path.name}" for path in (ROOT / folder).glob("*.toml")} <= inside
+    for page in (ROOT / "paser_opt" / "report").iterdir():
+        if page.is_file():
+            assert f"paser_opt/report/{page.name}" in inside
+    assert not any(name.startswith(("tests/", "docs/")) for name in inside)
+
+
+def test_it_installs_and_runs_elsewhere(wheel, tmp_path, tiny_toml):
+    """In a virtual environment of its own that borrows only the dependencies of this one."""
+    home = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    python = home / "bin" / "python"
+    site = Path(
+        subprocess.check_output(
+            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+        ).strip()
+    )
+    zipfile.ZipFile(wheel).extractall(site)
+    # A plain folder on the path, not a .pth of it: the editable install of the checkout stays behind.
+    borrowed = {"PYTHONPATH": sysconfig.get_path("purelib"), "PATH": "/usr/bin:/bin"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(python), "-m", "paser_opt", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=borrowed, timeout=200)
+
+    where = subprocess.check_output(
+        [python, "-c", "import paser_opt; print(paser_opt.__file__)"], text=True, cwd=tmp_path, env=borrowed
+    )
+    assert Path(where.strip()).is_relative_to(home)
+    assert "jetson" in run("devices").stdout
+    done = run("search", str(tiny_toml), "--trials", "1", "--out", "run", "-q")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert "quickstart" in run("search", "nothing").stderr
