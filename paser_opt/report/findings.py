@@ -32,22 +32,27 @@ class Finding:
 
 
 def answer(info: Info) -> str:
-    """The report in one sentence: which trial to deploy."""
+    """The report in one sentence: what to deploy, a single model where no route earns its cost."""
     if info.knee is None:
         return "No trial is complete, so there is nothing to deploy yet"
     chosen = info.point(info.knee)
     score = chosen.test_iou or chosen.iou
     assert score is not None  # a routed pipeline always has its val interval
-    costs = " and ".join(words.valued(name, chosen.figures[name]) for name in info.objectives if name != "iou")
-    sentence = (
-        f"Deploy trial {chosen.trial}: IoU {score.value:.2f} at {costs} on {info.run.study.device} "
-        f"({'test' if chosen.test_iou else 'val'}, 95 %: {score.low:.2f} … {score.high:.2f})"
-    )
     better = [point for point in info.alone if _beats(point, chosen, info.objectives)]
     if better:
         best = max(better, key=lambda point: point.figures["iou"])
-        sentence += f" – but {best.label} is no worse in anything on val: deploy that model, without a route"
-    return sentence
+        return (
+            f"Deploy {best.label}: IoU {best.figures['iou']:.2f} at {_costs(best, info)} on {info.run.study.device} "
+            f"(val) – at the knee of the front no route is better"
+        )
+    return (
+        f"Deploy trial {chosen.trial}: IoU {score.value:.2f} at {_costs(chosen, info)} on {info.run.study.device} "
+        f"({'test' if chosen.test_iou else 'val'}, 95 %: {score.low:.2f} … {score.high:.2f})"
+    )
+
+
+def _costs(point: Point, info: Info) -> str:
+    return " and ".join(words.valued(name, point.figures[name]) for name in info.objectives if name != "iou")
 
 
 def findings(info: Info) -> tuple[Finding, ...]:
@@ -66,14 +71,16 @@ def _single_models(info: Info) -> Iterator[Finding]:
         for point in info.alone
         if len(routed) in front([*figures, point.figures], info.objectives) or _level(point, routed, info.objectives)
     ]
+    beating: list[str] = []
     unbeaten: list[Point] = []
     for point in above:
         beaten = [other.trial for other in routed if _beats(point, other, info.objectives)]
         if beaten:
-            text = f"{_reach(point, info)}: no worse than {_named(beaten)} in any objective. Deploy it."
-            yield Finding(True, f"{point.label} lies on or above the front", text)
+            beating.append(f"{point.label}, {_reach(point, info)}, is no worse than {_named(beaten)} in any objective")
         else:
             unbeaten.append(point)
+    if beating:
+        yield Finding(True, "A single model does as well as a route", f"{'; '.join(beating)}. Deploy the model there.")
     if unbeaten:
         models = " and ".join(f"f_{model}" for model in sorted({p.model for p in unbeaten if p.model is not None}))
         text = "; ".join(f"{point.label}: {_reach(point, info)}" for point in unbeaten[:3])
@@ -97,16 +104,27 @@ def _beats(point: Point, other: Point, objectives: tuple[str, ...]) -> bool:
 
 
 def _collapsed(info: Info) -> Iterator[Finding]:
+    by_model: dict[int, list[int]] = {}
     for number in info.front:
-        val = info.trial(number).val
-        if val and max(val.usage) > COLLAPSED:
-            model = val.usage.index(max(val.usage))
-            yield Finding(
-                True,
-                f"Trial {number}'s policy has collapsed",
-                f"f_{model} takes {words.share(max(val.usage))} of the patches: it does not route. "
-                f"Using f_{model} alone saves the policy's cost; another λ may bring the route back.",
-            )
+        model = _sole_model(info, number)
+        if model is not None:
+            by_model.setdefault(model, []).append(number)
+    if by_model:
+        text = "; ".join(f"{_named(numbers)}: f_{model}" for model, numbers in sorted(by_model.items()))
+        yield Finding(
+            True,
+            "Some policies have collapsed",
+            f"One model takes over {words.share(COLLAPSED)} of the patches ({text}). The model alone saves the policy's "
+            "cost; another λ may bring the route back.",
+        )
+
+
+def _sole_model(info: Info, number: int) -> int | None:
+    """The model that a trial's policy sends everything to, if there is one."""
+    val = info.trial(number).val
+    if val is None or max(val.usage) <= COLLAPSED:
+        return None
+    return val.usage.index(max(val.usage))
 
 
 def _random(info: Info) -> Iterator[Finding]:
@@ -115,7 +133,8 @@ def _random(info: Info) -> Iterator[Finding]:
     for number in info.front:
         trial = info.trial(number)
         evaluation = trial.test or trial.val
-        if evaluation and evaluation.random and evaluation.random.low <= 0:
+        # A collapsed route equals its random twin; that is a finding of its own.
+        if evaluation and evaluation.random and evaluation.random.low <= 0 and _sole_model(info, number) is None:
             (lost if evaluation.random.high < 0 else none).append(number)
     if lost:
         text = f"{_named(lost)}: a random route with the same usage scores higher, its interval excludes 0."
@@ -164,10 +183,8 @@ def _unstable(info: Info) -> Iterator[Finding]:
         shaky = [entry for entry in profile.entries.values() if not entry.latency.stable]
         if shaky:
             text = (
-                f"{len(shaky)} of {len(profile.entries)} measurements on {device} did not settle: "
-                + "; ".join(f"{entry.key}: {entry.latency.verdict}" for entry in shaky[:3])
-                + ("; …" if len(shaky) > 3 else "")
-                + ". Costs built on them are uncertain; measure again on an idle machine."
+                f"{len(shaky)} of {len(profile.entries)} measurements on {device} did not settle (see below which "
+                "and why). Costs built on them are uncertain; measure again on an idle machine."
             )
             yield Finding(False, "Some latencies are unstable", text)
 

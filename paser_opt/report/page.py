@@ -52,10 +52,10 @@ def write_report(run: RunFolder) -> Path:
 
 def _page(info: Info, shots: Gallery, important: Sequence[Importances], table: str) -> str:
     run, empty = info.run, info.knee is None
-    body = [findings_section(info)]
+    body = [findings_section(info), provenance_section(info), trials_section(info)]
     if not empty:
-        body += [front_section(info, table), gallery_section(info, shots), course_section(info, important)]
-    body += [provenance_section(info), trials_section(info)]
+        body[:0] = [front_section(info, table)]
+        body[2:2] = [gallery_section(info, shots), course_section(info, important)]
     return Template(_asset("page.html")).substitute(
         title=html.escape(f"{run.study.name} – paser-opt report"),
         css=_asset("page.css"),
@@ -67,7 +67,7 @@ def _page(info: Info, shots: Gallery, important: Sequence[Importances], table: s
         facts=facts(info),
         body="\n".join(body),
         footer=html.escape(
-            f"Made by paser-opt {run.versions.get('paser_opt', '')} from this run's records. "
+            f"Made by paser-opt {run.versions.get('paser-opt', '')} from this run's records. "
             f"Data fingerprint {run.data.fingerprint}."
         ),
     )

@@ -55,7 +55,7 @@ def findings_section(info: Info) -> str:
         f"{html.escape(each.title)}.</b> {html.escape(each.text)}</li>"
         for each in findings(info)
     )
-    return _section("findings", "What to know first", f"<ul>{items}</ul>") if items else ""
+    return _section("findings", "What to know", f"<ul>{items}</ul>") if items else ""
 
 
 def front_section(info: Info, table: str) -> str:
