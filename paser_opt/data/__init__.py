@@ -166,6 +166,6 @@ def _fingerprint(parts: dict[str, Part]) -> str:
     digest = hashlib.sha256()
     for name, part in parts.items():
         digest.update(repr((name, part.names, tuple(part.images.shape))).encode())
-        digest.update(part.images.numpy())
-        digest.update(part.masks.numpy())
+        digest.update(part.images.numpy().tobytes())
+        digest.update(part.masks.numpy().tobytes())
     return digest.hexdigest()

@@ -69,16 +69,16 @@ def read(config: DataConfig, progress: Progress) -> Splits:
         for done, _ in enumerate(pool.map(fill, range(len(every))), 1):
             progress.advance(done, every[done - 1].image.name)
     lengths = [len(pairs[name]) for name in TRAIN_VAL_TEST]
-    parts = (
+    train, val, test = (
         Part(image, mask, tuple(pair.image.stem for pair in pairs[name]))
         for name, image, mask in zip(
             TRAIN_VAL_TEST,
-            torch.from_numpy(images).split(lengths),
-            torch.from_numpy(masks).split(lengths),
+            torch.split(torch.from_numpy(images), lengths),  # type: ignore[no-untyped-call]
+            torch.split(torch.from_numpy(masks), lengths),  # type: ignore[no-untyped-call]
             strict=True,
         )
     )
-    return Splits(*parts, class_names=config.classes)
+    return Splits(train, val, test, config.classes)
 
 
 # --- which files --------------------------------------------------------------------------------------
@@ -98,8 +98,8 @@ def _splits(config: DataConfig, root: Path) -> dict[str, list[Pair]]:
         for name, chosen in zip(shares, divide(len(pool), [*shares.values()], [*shares], rng), strict=True):
             pairs[name] = [pool[index] for index in chosen]
     if config.limit is not None and config.limit < len(pairs["train"]):
-        chosen = np.sort(rng.permutation(len(pairs["train"]))[: config.limit])
-        pairs["train"] = [pairs["train"][index] for index in chosen]
+        kept = np.sort(rng.permutation(len(pairs["train"]))[: config.limit])
+        pairs["train"] = [pairs["train"][index] for index in kept]
     return pairs
 
 
@@ -187,7 +187,8 @@ def _read_mask(path: Path, table: npt.NDArray[np.int16], config: DataConfig) -> 
     with _opened(path) as image:
         if image.mode not in INDEXED:
             raise DataError(
-                f"{path} is {image.mode}, not one class value a pixel; save it with one 8- or 16-bit channel, or a palette"
+                f"{path} is {image.mode}, not one class value a pixel; save it with one 8- or 16-bit channel, "
+                "or a palette"
             )
         values = np.asarray(image).astype(np.int64)
     classes = np.where((values < 0) | (values >= VALUES), np.int16(-1), table[values.clip(0, VALUES - 1)])

@@ -41,11 +41,11 @@ def read(config: DataConfig, progress: Progress) -> Splits:
     half = len(order) // 2
     pools = (train, *((unseen[0][part], unseen[1][part]) for part in (order[:half], order[half:])))
     counts = sizes(config.count, shares_of(config.holdout), TRAIN_VAL_TEST)
-    parts = [
+    train_canvases, val_canvases, test_canvases = (
         _canvases(name, pool, count, config, rng)
         for name, pool, count in zip(TRAIN_VAL_TEST, pools, counts, strict=True)
-    ]
-    return Splits(*parts, class_names=CLASS_NAMES[config.target])
+    )
+    return Splits(train_canvases, val_canvases, test_canvases, CLASS_NAMES[config.target])
 
 
 def _digits(folder: Path, part: str) -> tuple[Bytes, Bytes]:

@@ -63,7 +63,8 @@ def sizes(count: int, shares: Sequence[float], names: Sequence[str]) -> list[int
     for name, size, share in zip(names, whole.tolist(), shares, strict=True):
         if share > 0 and size == 0:
             raise DataError(
-                f"{count} images leave none for {name} (share {share:g}); bring more images or raise its share in [data]"
+                f"{count} images leave none for {name} (share {share:g}); "
+                "bring more images or raise its share in [data]"
             )
     return [int(size) for size in whole]
 

@@ -11,6 +11,8 @@ No physics of electrons: every term is a picture of its effect, chosen by eye.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -43,7 +45,7 @@ def read(config: DataConfig, progress: Progress) -> Splits:
     ends = np.cumsum([0, *sizes(config.count, shares_of(config.holdout), TRAIN_VAL_TEST)]).tolist()
     train, val, test = (
         Part(pixels[start:end], torch.from_numpy(masks[start:end]), tuple(names[start:end]))
-        for start, end in zip(ends, ends[1:], strict=False)
+        for start, end in itertools.pairwise(ends)
     )
     return Splits(train, val, test, tuple(FRACTIONS))
 
@@ -86,7 +88,8 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, int], sigmas: tuple[floa
     """(len(sigmas), height, width) normal random fields of unit variance, white noise under a Gaussian filter."""
     fields = rng.standard_normal((len(sigmas), *shape))
     fields = np.stack([_blur(field, sigma) for field, sigma in zip(fields, sigmas, strict=True)])
-    return (fields - fields.mean(axis=(1, 2), keepdims=True)) / fields.std(axis=(1, 2), keepdims=True)
+    unit: Field = (fields - fields.mean(axis=(1, 2), keepdims=True)) / fields.std(axis=(1, 2), keepdims=True)
+    return unit
 
 
 def _blur(field: Field, sigma: float) -> Field:

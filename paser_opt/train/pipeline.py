@@ -100,7 +100,7 @@ class _Trainer:
         self.out = Trained(config, self.models, self.policy, torch.tensor(cost_per_patch), self.table)
         self.shape = patch_size(data.height, data.width, config.grid)
         # What every stage depends on; the tables and the teacher add the grid.
-        self.common = {"data": data.fingerprint, "seed": config.seed, "device": device.type}
+        self.common = {"data": data.fingerprint, "flips": data.flips, "seed": config.seed, "device": device.type}
         self.model_keys = [""] * len(self.models)
         self._tables: dict[tuple[str, ...], Table] = {}
 
