@@ -63,25 +63,26 @@ def _table(profile: Profile) -> Table:
         f"{machine.precision}",
         title_justify="left",
     )
-    for name in ("step", "parameters", "MMACs", "median", "95 % interval", "energy (net)", "peak memory", ""):
-        table.add_column(name, justify="left" if name in ("step", "") else "right")
+    for name in ("step", "parameters", "MMACs", "latency", "energy", "peak memory"):
+        table.add_column(name, justify="left" if name == "step" else "right", overflow="fold")
     for entry in sorted(profile.entries.values(), key=lambda one: one.key):
         latency, joules = entry.latency, entry.energy
+        half = (latency.high_s - latency.low_s) / 2 / latency.median_s
         table.add_row(
             entry.key,
             f"{entry.params:,}",
             f"{entry.macs / 1e6:,.2f}",
-            figure("latency", latency.median_s),
-            f"{latency.low_s * 1e3:.3g} … {latency.high_s * 1e3:.3g} ms",
-            f"{figure('energy', joules.net_j)} {joules.how}" if joules.net_j is not None else "–",
+            f"{figure('latency', latency.median_s)} ±{half:.1%}{'' if latency.stable else ' !'}",
+            figure("energy", joules.gross_j),
             figure("memory", entry.memory.peak_bytes),
-            "" if latency.stable else f"not stable: {latency.verdict}",
         )
-    missing = {entry.energy.reason for entry in profile.entries.values() if entry.energy.net_j is None}
-    uncounted = sorted({name for entry in profile.entries.values() for name in entry.uncounted})
-    notes = [f"energy: {reason}" for reason in sorted(filter(None, missing))]
-    if uncounted:
-        notes.append(f"not counted as MACs: {', '.join(uncounted)}")
+    entries = profile.entries.values()
+    notes = ["latency: median and half-width of its 95 % interval; energy: gross, of one call"]
+    notes += sorted({f"energy is {one.energy.how}: {one.energy.source}" for one in entries if one.energy.how})
+    notes += sorted({f"energy: {one.energy.reason}" for one in entries if one.energy.gross_j is None})
+    notes += [f"! {one.key}: {one.latency.verdict}" for one in entries if not one.latency.stable]
+    if uncounted := sorted({name.removeprefix("aten::") for one in entries for name in one.uncounted}):
+        notes.append(f"operations not counted as MACs: {', '.join(uncounted)}")
     table.caption = "\n".join(notes)
     table.caption_justify = "left"
     return table

@@ -73,8 +73,8 @@ def read(config: DataConfig, progress: Progress) -> Splits:
         Part(image, mask, tuple(pair.image.stem for pair in pairs[name]))
         for name, image, mask in zip(
             TRAIN_VAL_TEST,
-            torch.split(torch.from_numpy(images), lengths),  # type: ignore[no-untyped-call]
-            torch.split(torch.from_numpy(masks), lengths),  # type: ignore[no-untyped-call]
+            torch.split(torch.from_numpy(images), lengths),
+            torch.split(torch.from_numpy(masks), lengths),
             strict=True,
         )
     )

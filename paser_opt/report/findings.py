@@ -114,8 +114,8 @@ def _collapsed(info: Info) -> Iterator[Finding]:
         yield Finding(
             True,
             "Some policies have collapsed",
-            f"One model takes over {words.share(COLLAPSED)} of the patches ({text}). The model alone saves the policy's "
-            "cost; another λ may bring the route back.",
+            f"One model takes over {words.share(COLLAPSED)} of the patches ({text}). The model alone saves the "
+            "policy's cost; another λ may bring the route back.",
         )
 
 

@@ -1,0 +1,146 @@
+"""Data that is made: micrographs, digit canvases, corruptions."""
+
+import gzip
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from paser_opt.config import DataConfig
+from paser_opt.data import load
+from paser_opt.data.corruptions import CORRUPTIONS, corrupt
+from paser_opt.data.mnist import read_idx
+from paser_opt.data.splits import divide, sizes
+from paser_opt.errors import ConfigError, DataError
+
+
+def every(data, field):
+    return torch.cat(
+        [getattr(getattr(data, part), field) for part in ("pretrain", "policy", "finetune", "val", "test")]
+    )
+
+
+def test_micrographs_have_the_papers_fractions():
+    data = load(DataConfig(count=60))
+    assert data.class_names == ("binder", "pore", "active")
+    masks = every(data, "masks")
+    assert masks.shape == (60, 128, 128)
+    shares = [(masks == index).float().mean().item() for index in range(3)]
+    assert shares == pytest.approx([0.037, 0.103, 0.86], abs=0.015)
+
+
+def test_micrographs_depend_on_their_seed_alone():
+    first, again, other = (load(DataConfig(count=6, size=(48, 64), seed=seed)) for seed in (3, 3, 4))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    torch.manual_seed(0)
+    np.random.seed(0)
+    assert load(DataConfig(count=6, size=(48, 64), seed=3)).fingerprint == first.fingerprint
+
+
+def test_difficulty_makes_the_phases_harder_to_tell_by_grey_level():
+    def contrast(difficulty: float) -> float:
+        data = load(DataConfig(count=12, difficulty=difficulty))
+        grey, masks = every(data, "images")[:, 0], every(data, "masks")
+        return (grey[masks == 2].mean() - grey[masks == 1].mean()).item() / grey.std().item()
+
+    assert contrast(0.0) > contrast(0.5) > contrast(1.0)
+
+
+def test_sizes_by_largest_remainder():
+    assert sizes(10, [0.34, 0.33, 0.33], "abc") == [4, 3, 3]
+    assert sizes(7, [0.5, 0.5, 0.0], "abc") == [4, 3, 0]
+    with pytest.raises(DataError, match="2 images leave none for c"):
+        sizes(2, [0.4, 0.4, 0.2], "abc")
+
+
+def test_divide_covers_everything_once():
+    parts = divide(11, [0.5, 0.25, 0.25], "abc", np.random.default_rng(0))
+    assert sorted(index for part in parts for index in part) == list(range(11))
+
+
+# --- digits -------------------------------------------------------------------------------------------
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def digits(tmp_path) -> Path:
+    """Digit d is a full square of grey 200 + d."""
+    for part in ("train", "t10k"):
+        labels = np.arange(40, dtype=np.uint8) % 10
+        images = np.repeat((200 + labels)[:, None, None], 28, axis=1).repeat(28, axis=2).astype(np.uint8)
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+    return tmp_path
+
+
+def test_the_mask_is_the_digit_where_there_is_ink(digits):
+    data = load(DataConfig(kind="mnist", path=str(digits), count=10, digits=1, target="digit", size=(64, 64)))
+    assert data.class_names == ("background", *"0123456789")
+    for image, mask in zip(data.display(data.val.images), data.val.masks, strict=True):
+        (digit,) = mask.unique()[1:].tolist()
+        assert torch.equal(image[0] == 200 + digit - 1, mask == digit)
+        assert int((mask > 0).sum()) in (28 * 28, 56 * 56)
+
+
+def test_foreground_has_two_classes(digits):
+    data = load(DataConfig(kind="mnist", path=str(digits), count=10, size=(64, 96)))
+    assert data.class_names == ("background", "digit")
+    assert every(data, "masks").unique().tolist() == [0, 1]
+
+
+def test_damaged_idx_files_are_named(digits):
+    path = digits / "train-labels-idx1-ubyte"
+    whole = path.read_bytes()
+    for content in (whole[:-5], whole[:6], b"", b"\x00\x00\x09\x01" + whole[4:]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="train-labels-idx1-ubyte"):
+            read_idx(path, 1)
+    squeezed = digits / "train-images-idx3-ubyte.gz"
+    squeezed.write_bytes(squeezed.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz"):
+        read_idx(squeezed, 3)
+    squeezed.unlink()
+    with pytest.raises(DataError, match="lacks train-images-idx3-ubyte"):
+        load(DataConfig(kind="mnist", path=str(digits)))
+
+
+def test_the_real_files():
+    root = os.environ.get("PASER_OPT_DATA")
+    if not root or not (Path(root) / "mnist").is_dir():
+        pytest.skip("PASER_OPT_DATA names no data folder")
+    assert read_idx(Path(root) / "mnist" / "train-images-idx3-ubyte.gz", 3).shape == (60_000, 28, 28)
+    labels = read_idx(Path(root) / "mnist" / "t10k-labels-idx1-ubyte.gz", 1)
+    assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # LeCun's own
+
+
+# --- corruptions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(CORRUPTIONS))
+def test_corruptions_conform(name):
+    images = torch.rand(3, 2, 40, 50, generator=torch.Generator().manual_seed(0))
+    previous = 0.0
+    for severity in range(1, 6):
+        made, again = (corrupt(images, name, severity, torch.Generator().manual_seed(1)) for _ in range(2))
+        assert made.shape == images.shape
+        assert made.min() >= 0
+        assert made.max() <= 1
+        assert torch.equal(made, again)
+        distance = (made - images).square().mean().item()
+        assert distance > previous
+        previous = distance
+
+
+def test_an_unknown_corruption_lists_the_known():
+    with pytest.raises(ConfigError, match="unknown corruption 'fog'; known: gaussian"):
+        load(DataConfig(corruption="fog"))
+
+
+def test_corrupted_data_is_other_data():
+    assert load(DataConfig(count=6, corruption="blur")).fingerprint != load(DataConfig(count=6)).fingerprint

@@ -1,0 +1,40 @@
+import pytest
+
+from paser_opt.catalog import load_device, load_study, names
+from paser_opt.config import OBJECTIVES, Study
+from paser_opt.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", names("devices"))
+def test_every_device_that_ships_is_read(name):
+    assert load_device(name).name == name
+
+
+@pytest.mark.parametrize("name", names("studies"))
+def test_every_study_that_ships_is_read(name):
+    assert load_study(name).name == name
+
+
+def test_a_path_is_read_and_an_unknown_name_lists_the_known(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\nkind = "cpu"\nlocal = true\n', encoding="utf-8")
+    assert load_device(str(path)).name == "mine"
+    with pytest.raises(ConfigError, match=r"no device 'jetsn'; did you mean jetson\? Known: cpu, "):
+        load_device("jetsn")
+    with pytest.raises(ConfigError, match="no study .*absent.toml"):
+        load_study(str(tmp_path / "absent.toml"))
+
+
+def test_a_wrong_unit_is_an_unknown_key(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\nmax_power_mw = { value = 7, source = "data sheet" }\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match="max_power_mw: unknown key; did you mean 'max_power_w'"):
+        load_device(str(path))
+
+
+def test_objectives_need_iou_and_a_cost_once():
+    models = [{"base": 4, "depth": 1}, {"base": 4, "depth": 1}]
+    for objectives in (["latency"], ["iou"], ["iou", "iou"], ["iou", "latency", "latency"]):
+        with pytest.raises(ValueError, match="objectives must be"):
+            Study.model_validate({"name": "s", "objectives": objectives, "space": {"models": models}})
+    assert set(OBJECTIVES) == {"iou", "gflops", "latency", "energy", "memory"}

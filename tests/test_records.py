@@ -1,0 +1,51 @@
+import pytest
+
+from paser_opt.errors import RunError
+from paser_opt.pareto import front, hypervolume
+from paser_opt.records import Latency, Quantity, read_record, write_bytes
+
+
+def test_a_record_comes_back_as_it_went(tmp_path):
+    latency = Latency(median_s=1e-3, p95_s=None, low_s=9e-4, high_s=2e-3, samples=7, stable=False, verdict="not stable")
+    latency.write(tmp_path / "a" / "latency.json")
+    assert read_record(Latency, tmp_path / "a" / "latency.json") == latency
+
+
+def test_damage_names_the_file_and_the_field(tmp_path):
+    path = tmp_path / "latency.json"
+    path.write_text('{"median_s": -1}', encoding="utf-8")
+    with pytest.raises(RunError, match=r"latency\.json is damaged or of another version: median_s: .*greater than 0"):
+        read_record(Latency, path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(RunError, match=r"latency\.json is not a text file"):
+        read_record(Latency, path)
+    with pytest.raises(RunError, match="cannot read"):
+        read_record(Latency, tmp_path / "absent.json")
+
+
+def test_a_missing_value_needs_a_reason():
+    with pytest.raises(ValueError, match="needs a reason"):
+        Quantity(value=None, how="measured")
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+
+    write_bytes(tmp_path / "x", b"old")
+    with pytest.raises(TypeError):
+        write_bytes(tmp_path / "x", "text")  # type: ignore[arg-type]
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_front_and_hypervolume_by_hand():
+    points = [
+        {"iou": 0.5, "latency": 1.0},
+        {"iou": 0.6, "latency": 2.0},
+        {"iou": 0.5, "latency": 2.0},  # dominated by both
+        {"iou": 0.5, "latency": 1.0},  # the first of equals is kept
+    ]
+    assert front(points, ["iou", "latency"]) == [0, 1]
+    # Against (0, 3): 0.5 × 2 below the first, 0.1 × 1 more from the second.
+    assert hypervolume(points, ["iou", "latency"], {"iou": 0.0, "latency": 3.0}) == pytest.approx(1.1)
+    assert front([], ["iou", "latency"]) == []
+    assert hypervolume([], ["iou", "latency"], {"iou": 0.0, "latency": 3.0}) == 0
