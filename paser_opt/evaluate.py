@@ -92,7 +92,7 @@ def soft_confusion(probability: Tensor, truth: Tensor) -> Tensor:
 
 def class_iou(matrix: Tensor) -> Tensor:
     """Confusion matrices (…, K, K) → IoU of each class (…, K), NaN where neither truth nor prediction has it."""
-    matrix = matrix.double()
+    matrix = matrix.cpu().double()
     hit = matrix.diagonal(dim1=-2, dim2=-1)
     union = matrix.sum(dim=-1) + matrix.sum(dim=-2) - hit
     return torch.where(union > 0, hit / union, torch.nan)

@@ -21,7 +21,7 @@ def test_a_path_is_read_and_an_unknown_name_lists_the_known(tmp_path):
     assert load_device(str(path)).name == "mine"
     with pytest.raises(ConfigError, match=r"no device 'jetsn'; did you mean jetson\? Known: cpu, "):
         load_device("jetsn")
-    with pytest.raises(ConfigError, match="no study .*absent.toml"):
+    with pytest.raises(ConfigError, match=r"no study .*absent\.toml"):
         load_study(str(tmp_path / "absent.toml"))
 
 

@@ -5,6 +5,7 @@ Nothing heavy is imported here: ``paser-opt --help`` loads neither torch nor opt
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -17,6 +18,9 @@ from ..errors import PaserError
 from . import devices, pick, profile, report, search
 
 __all__ = ["app", "main"]
+
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
+"""What the disk says when the fault is the user's to mend."""
 
 app = typer.Typer(
     name="paser-opt",
@@ -67,3 +71,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in DISK_FAULTS:
+            raise
+        print(f"paser-opt: cannot write {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)

@@ -64,6 +64,7 @@ def search(
     """
     run = RunFolder(folder)
     torch_device = local_device(device)
+    data = load(study.data, progress=watcher)  # before anything is written: a fault in the data leaves no trace
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".driver.lock")
     try:
@@ -71,7 +72,6 @@ def search(
     except Timeout:
         raise RunError(f"another search is at work in {folder}; wait for it, or give --out another folder") from None
     with lock:
-        data = load(study.data, progress=watcher)
         bench = Bench(
             study=study,
             data=data,

@@ -45,7 +45,7 @@ def class_weights(masks: Tensor, classes: int, kind: str) -> Tensor:
     """(classes,) weights of the cross-entropy with mean 1, from the classes' shares in ``masks``."""
     if kind == "none":
         return torch.ones(classes)
-    frequency = torch.bincount(masks.flatten(), minlength=256)[:classes].float()
+    frequency = torch.bincount(masks.cpu().flatten(), minlength=256)[:classes].float()
     present = frequency > 0
     weight = torch.zeros(classes)
     weight[present] = (frequency.sum() / frequency[present]) ** (0.5 if kind == "sqrt" else 1.0)

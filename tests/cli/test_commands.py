@@ -83,6 +83,11 @@ def test_a_broken_study_names_the_field_and_the_mend(before, after, words, paser
     assert not (tmp_path / "run").exists()
 
 
+def test_a_place_that_cannot_be_written(paser_opt, tmp_path, tiny_toml):
+    (tmp_path / "file").write_text("")
+    one_line(paser_opt("profile", tiny_toml, "--out", tmp_path / "file" / "p.json", "-q"), "cannot write", "file")
+
+
 def test_no_run_here(paser_opt, tmp_path):
     one_line(paser_opt("report", tmp_path), "holds no run")
     one_line(paser_opt("pick", tmp_path), "holds no run")
