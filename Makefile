@@ -8,7 +8,7 @@ export PASER_OPT_DATA ?= $(abspath ../shared/data)
 .PHONY: search test check clean
 
 search: $(VENV)/.installed ## install, profile this machine, search STUDY, write the report
-	$(BIN)/paser-opt profile $(STUDY) --quiet
+	$(BIN)/paser-opt profile $(STUDY)
 	$(BIN)/paser-opt search $(STUDY)
 
 test: $(VENV)/.tested ## install and run the tests
