@@ -32,7 +32,7 @@ def command(
         try:
             where = str(local_device(device))
             meter = choose(device)
-            energy = meter if isinstance(meter, str) else type(meter).__name__
+            energy = meter if isinstance(meter, str) else meter.name
         except DeviceError as error:
             where, energy = "", str(error)
         rows.append({"name": name, "kind": device.kind, "here": where, "energy": energy, "about": device.description})

@@ -79,11 +79,9 @@ class _Lines(_Silent):
 
     def finished(self, trial: TrialRecord, front: list[TrialRecord], volume: float | None) -> None:
         star = " ★ on the front" if trial in front else ""
-        tag = f" ({trial.tag})" if trial.tag else ""
-        console.print(
-            escape(f"trial {trial.number + 1}/{self.total}{tag}: {_outcome(trial)}, {trial.seconds:.1f} s{star}"),
-            soft_wrap=True,
-        )
+        tag = f", {trial.tag}" if trial.tag else ""
+        line = f"trial {trial.number} ({trial.number + 1} of {self.total}{tag}): {_outcome(trial)}"
+        console.print(escape(f"{line}, {trial.seconds:.1f} s{star}"), soft_wrap=True)
 
 
 class _Screen(_Silent):

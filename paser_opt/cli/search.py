@@ -58,6 +58,9 @@ def command(
             watcher=watcher,
         )
     page = write_report(run)
+    done = len(run.trials())
+    if done < total and not quiet:
+        console.print(f"{done} of {total} trials: the time limit over all sessions is spent; give a longer --timeout")
     if json:
         typer.echo((run.path / "front.json").read_text(encoding="utf-8"))
     elif not quiet:

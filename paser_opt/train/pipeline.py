@@ -232,6 +232,7 @@ class _Trainer:
             lambda: train_policy(
                 self.policy, bandit, val, self.training, grid=config.grid, flips=self.data.flips, epochs=epochs,
                 seed=config.seed, device=self.device, progress=self.progress, stage=name, keep_start=keep_start,
+                alpha=(0.95, 1.0) if keep_start else (0.7, 0.95),
             ),
         )  # fmt: skip
         self.out.keys["policy"] = key

@@ -4,7 +4,7 @@ Departures from the published stage, which ``policy_objective = "reinforce"`` ke
 
 - The expected reward Σ_a π(a)·R(a) is exact and has no sampling variance; REINFORCE samples one action.
 - An entropy bonus, annealed to 0, explores; there, a coin sends whole batches to a uniform action. Here, with
-  "reinforce", every patch has its own coin with probability 1 − α, α rising 0.7 → 0.95.
+  "reinforce", every patch has its own coin with probability 1 − α, α rising 0.7 → 0.95 (0.95 → 1 while fine-tuning).
 - Mirrored images and tables are as good as new ones, and the best epoch on val is kept.
 """
 
@@ -48,6 +48,7 @@ def train_policy(
     progress: Progress,
     stage: str = "policy",
     keep_start: bool = False,
+    alpha: tuple[float, float] = (0.7, 0.95),
 ) -> History:
     """Train the policy in place. The score is the mean reward of its argmax route on ``val``."""
     bandit, val = bandit.to(device), val.to(device)
@@ -74,11 +75,11 @@ def train_policy(
             entropy = -(chance * log_chance).sum(dim=-1)
             objective: Tensor = (chance * earned).sum(dim=-1) + (1 - done) * config.entropy_bonus * entropy
             return -objective.mean()
-        alpha = 0.7 + (0.95 - 0.7) * done
+        greedy = alpha[0] + (alpha[1] - alpha[0]) * done
         chance = log_chance.detach().exp().cpu().flatten(0, 2)
         sampled = torch.multinomial(chance, 1, generator=draw)
         uniform = torch.randint(chance.shape[1], sampled.shape, generator=draw)
-        explore = torch.rand(sampled.shape, generator=draw) > alpha
+        explore = torch.rand(sampled.shape, generator=draw) > greedy
         action = torch.where(explore, uniform, sampled).reshape(*log_chance.shape[:3], 1).to(device)
         objective = log_chance.gather(-1, action) * earned.gather(-1, action)
         return -objective.mean()

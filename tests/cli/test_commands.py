@@ -106,7 +106,7 @@ def test_search_answers_in_json_and_writes_the_report(searched):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((folder / "front.json").read_text(encoding="utf-8"))
     assert (folder / "report.html").stat().st_size > 1e6
-    assert "trial 3/3" in done.stderr
+    assert "trial 2 (3 of 3, corner: richest): iou" in done.stderr
 
 
 def test_report_and_pick_on_a_run(searched, paser_opt):
