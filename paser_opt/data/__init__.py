@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from ..config import DataConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
+from ..patches import IGNORE
 from ..progress import Progress, Silent
 from ..records import DataSummary
 from . import folder, mnist, synthetic
@@ -49,6 +50,7 @@ DATASETS: dict[str, Source] = {
 
 COMMON = frozenset({"kind", "classes", "corruption", "severity", "flips", "parts", "seed"})
 PARTS = ("pretrain", "policy", "finetune", "val", "test")
+STAGE_DRAWS = 6  # names the stream of the seed that divides the training images; another value is another split
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,11 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
         len(train),
         config.parts,
         ("D_PT", "D_RL", "D_FT"),
-        np.random.default_rng((config.seed, len("stages"))),
+        np.random.default_rng((config.seed, STAGE_DRAWS)),
     )
     mean, std = _mean_and_std(train.images)
     parts = dict(zip(PARTS, (*(train.take(indices) for indices in stages), val, test), strict=True))
+    _check_labels(parts)
     return SegmentationData(
         kind=config.kind,
         class_names=class_names,
@@ -147,6 +150,12 @@ def _check_fields(config: DataConfig, source: Source) -> None:
     for name, field in DataConfig.model_fields.items():
         if name not in source.fields | COMMON and getattr(config, name) != field.default:
             raise ConfigError(f"[data] {name} means nothing for data of kind {config.kind!r}; leave it out")
+
+
+def _check_labels(parts: dict[str, Part]) -> None:
+    for name, part in parts.items():
+        if len(part) and bool((part.masks == IGNORE).all()):
+            raise DataError(f"every pixel of the {name} masks is ignored; correct ignore_index or the masks")
 
 
 def _mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

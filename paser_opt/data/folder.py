@@ -142,8 +142,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             if getattr(image, "n_frames", 1) > 1:
                 raise DataError(f"{path} holds several images; save each in a file of its own")
             yield image
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}; the file is damaged or no image") from None
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"cannot read {path}: {reason}; the file is damaged or no image") from None
 
 
 def _header(path: Path) -> tuple[tuple[int, int], str]:
@@ -224,6 +225,8 @@ def _class_table(config: DataConfig) -> npt.NDArray[np.int16]:
     if config.ignore_index is not None:
         if not 0 <= config.ignore_index < VALUES:
             raise ConfigError(f"[data] ignore_index = {config.ignore_index} is not between 0 and {VALUES - 1}")
+        if str(config.ignore_index) in (config.mask_values or {}):
+            raise ConfigError(f"[data] ignore_index = {config.ignore_index} is in mask_values too; keep one of them")
         table[config.ignore_index] = IGNORE
     return table
 

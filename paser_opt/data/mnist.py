@@ -54,6 +54,10 @@ def _digits(folder: Path, part: str) -> tuple[Bytes, Bytes]:
     pixels, digits = read_idx(images, 3), read_idx(labels, 1)
     if len(pixels) != len(digits):
         raise DataError(f"{labels} has {len(digits)} labels for the {len(pixels)} images of {images.name}")
+    if len(digits) < 2:
+        raise DataError(f"{labels} has {len(digits)} labels; at least 2 are needed")
+    if digits.max() > 9:
+        raise DataError(f"{labels} has label {digits.max()}, which is no digit; give the labels of MNIST")
     return pixels, digits
 
 

@@ -33,7 +33,10 @@ HARD_GREY = np.array([0.5, 0.46, 0.55])  # and where it is not
 
 
 def read(config: DataConfig, progress: Progress) -> Splits:
-    """Train, val and test micrographs, (N, 1, H, W), of 8-bit grey levels. Image i depends on the seed and i alone."""
+    """Train, val and test micrographs, (N, 1, H, W), of 8-bit grey levels.
+
+    Image i follows from seed, size, difficulty and i, whatever the count.
+    """
     height, width = config.size or DEFAULT_SIZE
     images = np.empty((config.count, height, width), dtype=np.uint8)
     masks = np.empty_like(images)
@@ -135,9 +138,8 @@ def _grains(
 
 def _phases(openness: Field, carbon: Field, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Phase of each pixel: voids where ``openness`` is lowest, binder where ``carbon`` is highest in a void."""
-    void_share, binder_share = (FRACTIONS["binder"] + FRACTIONS["pore"]), FRACTIONS["binder"]
-    void_share *= rng.uniform(0.7, 1.3)
-    void = openness < np.quantile(openness, void_share)
-    inside = carbon[void]
-    binder = void & (carbon > np.quantile(inside, 1 - rng.uniform(0.7, 1.3) * binder_share / 0.14))
+    void_share = FRACTIONS["binder"] + FRACTIONS["pore"]
+    binder_share = FRACTIONS["binder"] / void_share  # of the voids
+    void = openness < np.quantile(openness, rng.uniform(0.7, 1.3) * void_share)
+    binder = void & (carbon > np.quantile(carbon[void], 1 - rng.uniform(0.7, 1.3) * binder_share))
     return np.where(binder, BINDER, np.where(void, PORE, ACTIVE)).astype(np.uint8)

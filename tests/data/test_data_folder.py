@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from paser_opt.config import DataConfig
@@ -60,8 +61,6 @@ def test_given_splits_are_kept(tmp_path):
 
 def test_training_images_have_mean_zero_and_deviation_one(tmp_path):
     data = load(config(make(tmp_path, rgb=True)))
-    import torch
-
     training = torch.cat([data.pretrain.images, data.policy.images, data.finetune.images])
     assert training.shape[1] == 3
     assert training.mean(dim=(0, 2, 3)).abs().max() < 1e-5
@@ -112,19 +111,68 @@ def test_values_become_classes_and_one_is_ignored(tmp_path):
 
 
 def test_other_sizes_are_cropped_and_padded_when_asked(tmp_path):
-    make(tmp_path)
-    rng = np.random.default_rng(9)
-    save(tmp_path / "images" / "field0.png", rng.integers(0, 256, (4, 12), np.uint8))
-    save(tmp_path / "masks" / "field0.png", np.ones((4, 12), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"field\d\.png is 6 x 8 .* field0\.png is 4 x 12; set size = "):
+    make(tmp_path, size=(16, 20))
+    image = np.random.default_rng(9).integers(0, 256, (14, 24), np.uint8)
+    save(tmp_path / "images" / "field0.png", image)
+    save(tmp_path / "masks" / "field0.png", np.ones((14, 24), dtype=np.uint8))
+    with pytest.raises(DataError, match=r"field\d\.png is 16 x 20 .* field0\.png is 14 x 24; set size = "):
         load(config(tmp_path))
-    data = load(config(tmp_path, size=[6, 8]))
+    data = load(config(tmp_path, size=[16, 20]))
     part, index = next(
         (part, part.names.index("field0"))
         for part in (data.pretrain, data.policy, data.finetune, data.val, data.test)
         if "field0" in part.names
     )
-    assert part.masks[index].tolist() == [[IGNORE] * 8, *[[1] * 8] * 4, [IGNORE] * 8]
+    assert part.masks[index].tolist() == [[IGNORE] * 20, *[[1] * 20] * 14, [IGNORE] * 20]
+    padded = np.concatenate([image[:1], image, image[-1:]])[:, 2:-2]
+    assert np.array_equal(data.display(part.images)[index, 0].numpy(), padded)
+
+
+def test_palette_masks_are_indices_and_alpha_is_dropped(tmp_path):
+    make(tmp_path)
+    indices = np.tile(np.uint8([0, 1]), (6, 4))
+    rgba = np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8)
+    for index in range(8):
+        palette = Image.fromarray(indices).convert("P")
+        palette.putpalette([200, 10, 10, 10, 200, 10])
+        palette.save(tmp_path / "masks" / f"field{index}.png")
+        save(tmp_path / "images" / f"field{index}.png", rgba)
+    data = load(config(tmp_path))
+    assert np.array_equal(data.val.masks[0].numpy(), indices)
+    assert np.array_equal(data.display(data.val.images)[0].permute(1, 2, 0).numpy(), rgba[..., :3])
+    assert load(config(tmp_path, channels="grey")).channels == 1
+
+
+def test_only_what_is_missing_is_held_out_and_the_limit_is_trainings(tmp_path):
+    make(tmp_path / "train", 10)
+    make(tmp_path / "test", 3)
+    data = load(config(tmp_path, holdout=[0.2, 0.5], limit=5))
+    training = data.pretrain.names + data.policy.names + data.finetune.names
+    assert (len(training), len(data.val), len(data.test)) == (5, 2, 3)
+    assert not set(training) & set(data.val.names)
+
+
+def test_the_order_of_the_files_on_disk_does_not_matter(tmp_path):
+    make(tmp_path / "a")
+    for kind in ("images", "masks"):
+        (tmp_path / "b" / kind).mkdir(parents=True)
+        for path in sorted((tmp_path / "a" / kind).iterdir(), reverse=True):
+            (tmp_path / "b" / kind / path.name).symlink_to(path)
+    assert load(config(tmp_path / "a")).fingerprint == load(config(tmp_path / "b")).fingerprint
+
+
+def test_progress_counts_the_files(tmp_path):
+    told = []
+
+    class Listener:
+        def stage(self, name, total):
+            told.append((name, total))
+
+        def advance(self, done, note=""):
+            told.append(done)
+
+    load(config(make(tmp_path)), progress=Listener())
+    assert told == [("data", 8), *range(1, 9)]
 
 
 def remove_mask(root):
@@ -154,6 +202,36 @@ def coloured_mask(root):
     save(root / "masks" / "field2.png", np.zeros((6, 8, 3), dtype=np.uint8))
 
 
+def tiff_without_size(root):
+    path = root / "images" / "field2.tif"
+    save(path, np.zeros((6, 8), dtype=np.uint8))
+    (root / "images" / "field2.png").unlink()
+    width_tag = b"\x00\x01\x03\x00"  # ImageWidth, 256, a SHORT or LONG of the first directory
+    whole = path.read_bytes().replace(b"\x00\x01\x04\x00", width_tag)
+    assert width_tag in whole
+    path.write_bytes(whole.replace(width_tag, b"\x99\x99\x03\x00", 1))
+
+
+def two_pages(root):
+    (root / "images" / "field2.png").unlink()
+    page = Image.fromarray(np.zeros((6, 8), dtype=np.uint8))
+    page.save(root / "images" / "field2.tif", save_all=True, append_images=[page])
+
+
+def same_stem(root):
+    save(root / "images" / "field2.bmp", np.zeros((6, 8), dtype=np.uint8))
+
+
+def no_images(root):
+    for path in (root / "images").iterdir():
+        path.rename(path.with_suffix(".txt"))
+
+
+def everything_ignored(root):
+    for path in (root / "masks").iterdir():
+        save(path, np.full((6, 8), 1, dtype=np.uint8))
+
+
 def text_as_image(root):
     (root / "images" / "field2.png").write_text("not an image")
 
@@ -168,6 +246,10 @@ def text_as_image(root):
         (truncate, ["cannot read", "images/field2.png", "damaged"]),
         (coloured_mask, ["masks/field2.png is RGB"]),
         (text_as_image, ["cannot read", "images/field2.png"]),
+        (tiff_without_size, ["cannot read", "images/field2.tif"]),
+        (two_pages, ["images/field2.tif holds several images"]),
+        (same_stem, ["images/field2.bmp and field2.png have the same stem"]),
+        (no_images, ["images holds no file that ends in"]),
     ],
 )
 def test_each_fault_is_one_line_that_names_the_file(fault, words, tmp_path):
@@ -188,8 +270,13 @@ def test_faults_of_the_description(tmp_path, monkeypatch):
         load(config(tmp_path / "absent"))
     with pytest.raises(ConfigError, match="is no class"):
         load(config(tmp_path, mask_values={"0": 5}))
+    with pytest.raises(ConfigError, match="ignore_index = 7 is in mask_values too"):
+        load(config(tmp_path, mask_values={"0": 0, "7": 1}, ignore_index=7))
     with pytest.raises(ConfigError, match="digits means nothing for data of kind 'folder'"):
         load(config(tmp_path, digits=2))
+    everything_ignored(tmp_path)
+    with pytest.raises(DataError, match="every pixel of the pretrain masks is ignored"):
+        load(config(tmp_path, ignore_index=1))
     with pytest.raises(DataError, match="leave none for"):
         load(config(make(tmp_path / "few", count=2)))
 
@@ -204,8 +291,22 @@ def test_mudrock():
     training = len(data.pretrain) + len(data.policy) + len(data.finetune)
     assert (training, len(data.val), len(data.test)) == (73, 16, 16)
     assert (data.channels, data.height, data.width) == (1, 224, 256)
-    shares = [(data.val.masks == index).float().mean().item() for index in range(3)]
-    assert shares == pytest.approx([0.815, 0.068, 0.117], abs=5e-4)  # the data's own README
+    training_masks = torch.cat([data.pretrain.masks, data.policy.masks, data.finetune.masks])
+    for masks, stated in (  # pixel fractions of the data's own README
+        (training_masks, [0.703, 0.194, 0.103]),
+        (data.val.masks, [0.815, 0.068, 0.117]),
+        (data.test.masks, [0.781, 0.105, 0.114]),
+    ):
+        shares = [(masks == index).float().mean().item() for index in range(3)]
+        assert shares == pytest.approx(stated, abs=6e-4)
+
+
+@real
+def test_ebc():
+    data = load(DataConfig(kind="folder", path="${PASER_OPT_DATA}/ebc", classes=("background", "oxide", "crack")))
+    training = len(data.pretrain) + len(data.policy) + len(data.finetune)
+    assert (training, len(data.val), len(data.test)) == (16, 3, 3)
+    assert (data.channels, data.height, data.width) == (1, 1024, 1024)
 
 
 @real

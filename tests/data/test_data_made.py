@@ -49,6 +49,24 @@ def test_difficulty_makes_the_phases_harder_to_tell_by_grey_level():
     assert contrast(0.0) > contrast(0.5) > contrast(1.0)
 
 
+def test_the_smallest_micrographs_hold_every_phase():
+    data = load(DataConfig(count=10, size=(16, 40)))
+    assert (data.height, data.width) == (16, 40)
+    assert every(data, "masks").unique().tolist() == [0, 1, 2]
+
+
+def test_a_micrograph_does_not_depend_on_how_many_are_made():
+    few, many = (
+        {
+            name: image
+            for part in (d.pretrain, d.policy, d.finetune, d.val, d.test)
+            for name, image in zip(part.names, d.display(part.images), strict=True)
+        }
+        for d in (load(DataConfig(count=count, size=(32, 32))) for count in (6, 9))
+    )
+    assert all(torch.equal(many[name], image) for name, image in few.items())
+
+
 def test_sizes_by_largest_remainder():
     assert sizes(10, [0.34, 0.33, 0.33], "abc") == [4, 3, 3]
     assert sizes(7, [0.5, 0.5, 0.0], "abc") == [4, 3, 0]
@@ -94,6 +112,13 @@ def test_foreground_has_two_classes(digits):
     assert every(data, "masks").unique().tolist() == [0, 1]
 
 
+def test_digits_do_not_overlap_where_there_is_room(digits):
+    data = load(DataConfig(kind="mnist", path=str(digits), count=20, digits=3, size=(224, 224)))
+    inked = (every(data, "masks") > 0).sum(dim=(1, 2)) / 28**2  # a digit covers 1 or, enlarged, 4
+    assert inked.frac().abs().max() == 0
+    assert inked.min() >= 3 and inked.max() <= 12
+
+
 def test_damaged_idx_files_are_named(digits):
     path = digits / "train-labels-idx1-ubyte"
     whole = path.read_bytes()
@@ -101,6 +126,10 @@ def test_damaged_idx_files_are_named(digits):
         path.write_bytes(content)
         with pytest.raises(DataError, match="train-labels-idx1-ubyte"):
             read_idx(path, 1)
+    path.write_bytes(idx(np.full(40, 26, dtype=np.uint8)))  # letters of EMNIST
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte has label 26, which is no digit"):
+        load(DataConfig(kind="mnist", path=str(digits)))
+    path.write_bytes(whole)
     squeezed = digits / "train-images-idx3-ubyte.gz"
     squeezed.write_bytes(squeezed.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz"):
