@@ -72,6 +72,10 @@ def _scale(value: float) -> float:
 
 
 Scale = Annotated[float, AfterValidator(_scale)]
+Base = Annotated[int, Field(ge=2, le=256, multiple_of=2)]
+Depth = Annotated[int, Field(ge=1, le=6)]
+Halo = Annotated[int, Field(ge=0, le=64)]
+Side = Annotated[int, Field(ge=8, le=16384)]
 
 
 # --- data ---------------------------------------------------------------------------------------------
@@ -93,7 +97,7 @@ class DataConfig(Config):
     )
     ignore_index: int | None = Field(None, description="folder: mask value left out of loss and score")
     channels: Literal["auto", "grey", "rgb"] = "auto"
-    size: tuple[int, int] | None = Field(
+    size: tuple[Side, Side] | None = Field(
         None, description="(height, width); folder: centre-crop / pad (padding is ignored in the score) to it"
     )
     count: int = Field(120, ge=5, description="synthetic, mnist: number of images made")
@@ -142,8 +146,8 @@ class DataConfig(Config):
 class UNetConfig(Config):
     """One segmentation UNet f_i."""
 
-    base: int = Field(ge=2, le=256, multiple_of=2, description="channels of the first level; doubled at each")
-    depth: int = Field(ge=1, le=6, description="levels down")
+    base: Base = Field(description="channels of the first level; doubled at each")
+    depth: Depth = Field(description="levels down")
     scale: Scale = Field(1.0, description="input scale; logits are brought back to full size")
     norm: Literal["instance", "group", "batch", "none"] = "instance"
     dropout: float = Field(0.5, ge=0, lt=1, description="after each level down and the first up (paper: 0.5)")
@@ -198,7 +202,7 @@ class PipelineConfig(Config):
 
     models: tuple[UNetConfig, ...] = Field(min_length=2, max_length=6, description="f_0 … f_m")
     grid: Grid = (4, 4)
-    halo: int = Field(0, ge=0, le=64, description="pixels of context around a patch, cropped from its result")
+    halo: Halo = Field(0, description="pixels of context around a patch, cropped from its result")
     mc_samples: int = Field(0, ge=0, le=64, description="S: Monte-Carlo dropout passes of f_0; 0: one plain pass")
     cost_weight: float = Field(0.5, ge=0, lt=1, description="λ of Eq. 2")
     distill_weight: float = Field(0.01, ge=0, le=1, description="β")
@@ -240,8 +244,8 @@ IntDim = Annotated[tuple[int, ...], BeforeValidator(_listed), Field(min_length=1
 class ModelSpace(Config):
     """Sizes one model may take. The first of each list is the study's own size (the paper's trial uses it)."""
 
-    base: IntDim
-    depth: IntDim
+    base: Annotated[tuple[Base, ...], BeforeValidator(_listed), Field(min_length=1)]
+    depth: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)]
     scale: Annotated[tuple[Scale, ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
 
 
@@ -254,7 +258,7 @@ class Space(Config):
     distill_weight: FloatDim = Field((0.01,), description="β")
     mc_samples: IntDim = Field((0, 1, 5), description="S")
     grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)] = ((4, 4),)
-    halo: IntDim = (0,)
+    halo: Annotated[tuple[Halo, ...], BeforeValidator(_listed), Field(min_length=1)] = (0,)
     policy: Annotated[tuple[Literal["pooled", "reference"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
         "pooled",
     )

@@ -88,9 +88,20 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
+        _sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself must reach the disk before anyone is told of the file."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 # --- measurements -------------------------------------------------------------------------------------
@@ -214,6 +225,7 @@ class Alone(Record):
     params: int
     iou: float
     cost: Cost
+    unseen: list[str] = Field(default_factory=list, description="classes the truth has and the model never predicts")
 
 
 class Versus(Record):

@@ -11,8 +11,12 @@ runs/<study>/run.json           what was searched, on what, when (RunRecord)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from .errors import RunError
 from .records import Profile, RunRecord, TrialRecord, read_record
@@ -32,6 +36,31 @@ class RunFolder:
         if not (path / "run.json").is_file():
             raise RunError(f"{path} holds no run (run.json is missing); `paser-opt search` makes one")
         return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else searches, profiles or moves this run meanwhile. Raises RunError where somebody does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".driver.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"another search or profile is at work in {self.path}; wait for it, or give --out another folder"
+            ) from None
+        with lock:
+            yield
+
+    def move_aside(self) -> Path:
+        """Rename the run to <name>-old<n>. Raises RunError for a folder that is no run, or one in use."""
+        if not (self.run_file.is_file() or (self.path / "profiles").is_dir()):
+            raise RunError(f"{self.path} is no run, so --new does not move it; give --out another folder")
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}-old{number}")).exists():
+            number += 1
+        with self.locked():
+            self.path.rename(aside)
+        return aside
 
     @property
     def run_file(self) -> Path:

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from paser_opt.catalog import load_device, load_study
 from paser_opt.progress import Silent
 from paser_opt.search import profile_study
+
+torch.set_num_threads(1)  # tests are small: two threads wait for each other more than they work
 
 TINY = """
 name = "tiny"

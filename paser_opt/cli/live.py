@@ -23,12 +23,12 @@ console = Console(stderr=True, highlight=False)
 
 
 @contextmanager
-def watching(title: str, *, quiet: bool) -> Iterator[Watcher]:
+def watching(title: str, *, quiet: bool, timeout_s: float | None = None) -> Iterator[Watcher]:
     """A watcher that draws on a terminal, prints a line a trial elsewhere, and says nothing when ``quiet``."""
     if quiet:
         yield _Silent()
     elif console.is_terminal:
-        screen = _Screen(title)
+        screen = _Screen(title, timeout_s)
         with Live(get_renderable=screen.draw, console=console, refresh_per_second=4):
             yield screen
     else:
@@ -87,7 +87,8 @@ class _Lines(_Silent):
 class _Screen(_Silent):
     """For terminals."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, timeout_s: float | None) -> None:
+        self.timeout_s = timeout_s
         self.bars = Bars(
             TextColumn("{task.description:<28}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("{task.fields[note]}", style="dim"), console=console,
@@ -114,6 +115,8 @@ class _Screen(_Silent):
         self.done_here += 1
         self.front = front
         left = (time.monotonic() - self.since) / self.done_here * (self.total - trial.number - 1)
+        if self.timeout_s is not None:
+            left = min(left, max(0.0, self.timeout_s - trial.clock_s))
         note = f"about {_duration(left)} left" + (f" · hypervolume {volume:.4g}" if volume is not None else "")
         self.bars.update(self.trials, completed=trial.number + 1, note=note)
         console.print(escape(f"trial {trial.number}: {_outcome(trial)}"), style="dim", soft_wrap=True)

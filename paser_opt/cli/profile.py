@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,15 +36,21 @@ def command(
     Example: [bold]paser-opt profile quickstart --device cpu[/bold]
     """
     from ..catalog import load_device, load_study
+    from ..runs import RunFolder
     from ..search import profile_study
     from .live import console, watching
 
     chosen = load_study(study)
     target = load_device(device or chosen.device)
-    path = out or default_folder(chosen.name) / "profiles" / f"{target.name}.json"
-    if new:
-        path.unlink(missing_ok=True)
-    with watching(f"profile of {chosen.name} on {target.name}", quiet=quiet) as watcher:
+    run = RunFolder(default_folder(chosen.name))
+    path = out or run.profile_file(target.name)
+    # In a run's folder nobody may search meanwhile: both would measure on the same machine.
+    with (
+        contextlib.nullcontext() if out else run.locked(),
+        watching(f"profile of {chosen.name} on {target.name}", quiet=quiet) as watcher,
+    ):
+        if new:
+            path.unlink(missing_ok=True)
         profile = profile_study(chosen, target, path, energy=energy, progress=watcher)
     if json:
         typer.echo(profile.model_dump_json(indent=1))

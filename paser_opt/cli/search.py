@@ -36,27 +36,21 @@ def command(
     """
     from ..catalog import load_device, load_study
     from ..report import write_report
+    from ..runs import RunFolder
     from ..search import search
     from .live import console, watching
 
     chosen = load_study(study)
     target = load_device(device or chosen.device)
+    chosen = chosen.model_copy(update={"device": target.name})  # a run holds one device's costs, and says whose
     folder = out or default_folder(chosen.name)
     if not resume and folder.exists():
-        aside = _aside(folder)
-        folder.rename(aside)
+        aside = RunFolder(folder).move_aside()
         if not quiet:
             console.print(f"moved the former run to {aside}")
-    total = trials or chosen.trials
-    with watching(f"{chosen.name} on {target.name}", quiet=quiet) as watcher:
-        run = search(
-            chosen,
-            folder,
-            device=target,
-            trials=total,
-            timeout_s=timeout or chosen.timeout_s,
-            watcher=watcher,
-        )
+    total, limit = trials or chosen.trials, timeout or chosen.timeout_s
+    with watching(f"{chosen.name} on {target.name}", quiet=quiet, timeout_s=limit) as watcher:
+        run = search(chosen, folder, device=target, trials=total, timeout_s=limit, watcher=watcher)
     page = write_report(run)
     done = len(run.trials())
     if done < total and not quiet:
@@ -65,10 +59,3 @@ def command(
         typer.echo((run.path / "front.json").read_text(encoding="utf-8"))
     elif not quiet:
         console.print(f"report: [bold]{page}[/bold]   front: {run.path / 'front.csv'}", soft_wrap=True)
-
-
-def _aside(folder: Path) -> Path:
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}-old{number}")).exists():
-        number += 1
-    return aside

@@ -28,7 +28,7 @@ def mc_dropout(model: nn.Module) -> Iterator[None]:
 def mean_probability(model: nn.Module, images: Tensor, samples: int) -> Tensor:
     """p̄: class probabilities (N, K, H, W) of ``samples`` dropout passes in one batch; 0: one deterministic pass."""
     if samples == 0:
-        return torch.softmax(model(images), dim=1)
+        return torch.softmax(model(images).float(), dim=1)
     with mc_dropout(model):
         logits = model(images.repeat(samples, 1, 1, 1))  # (S·N, K, H, W)
-    return torch.softmax(logits, dim=1).reshape(samples, *images.shape[:1], *logits.shape[1:]).mean(dim=0)
+    return torch.softmax(logits.float(), dim=1).reshape(samples, *images.shape[:1], *logits.shape[1:]).mean(dim=0)

@@ -61,9 +61,12 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(base, config.classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        size = images.shape[-2:]
-        x = images if self.config.scale == 1 else F.avg_pool2d(images, round(1 / self.config.scale))
-        x = self.entry(self.stem(x))  # (N, base, h, w)
+        height, width = images.shape[-2:]
+        shrink = round(1 / self.config.scale)
+        if shrink > 1:  # the edge is repeated up to a multiple, so that the logits line up with the pixels
+            images = F.pad(images, (0, -width % shrink, 0, -height % shrink), mode="replicate")
+            images = F.avg_pool2d(images, shrink)
+        x = self.entry(self.stem(images))  # (N, base, h, w)
         skips = [x]
         for block in self.down:
             x = self.drop(block(F.max_pool2d(x, 2)))  # (N, base·2^level, h / 2^level, w / 2^level)
@@ -76,9 +79,9 @@ class UNet(nn.Module):
             if level == 0:
                 x = self.drop(x)
         logits: Tensor = self.head(x)
-        if self.config.scale != 1:
-            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        return logits
+        if shrink > 1:
+            logits = F.interpolate(logits, scale_factor=shrink, mode="bilinear", align_corners=False)
+        return logits[..., :height, :width]
 
 
 def smallest_extent(config: UNetConfig) -> int:

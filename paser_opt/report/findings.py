@@ -127,6 +127,18 @@ def _sole_model(info: Info, number: int) -> int | None:
     return val.usage.index(max(val.usage))
 
 
+def _blind(info: Info) -> Iterator[Finding]:
+    blind: list[str] = []
+    for number in info.front:
+        val = info.trial(number).val
+        for alone in val.alone if val else []:
+            if alone.unseen:
+                blind.append(f"trial {number}'s f_{alone.model}: {', '.join(alone.unseen)}")
+    if blind:
+        text = f"{'; '.join(blind)}. It was not trained to its end; a gain over a random route says little there."
+        yield Finding(True, "A model never predicts some classes", text)
+
+
 def _random(info: Info) -> Iterator[Finding]:
     lost: list[int] = []
     none: list[int] = []
@@ -221,6 +233,7 @@ def _named(trials: list[int]) -> str:
 _FINDERS: tuple[Callable[[Info], Iterator[Finding]], ...] = (
     _single_models,
     _collapsed,
+    _blind,
     _random,
     _prices,
     _optimism,

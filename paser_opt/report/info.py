@@ -199,12 +199,20 @@ def _rows(trial: TrialRecord, val: Evaluation) -> tuple[tuple[str, str], ...]:
     if val.random:
         gap = f"{val.random.difference:+.3f} ({val.random.low:+.3f} … {val.random.high:+.3f})"
         captured = gain_captured(val)
-        rows.append(("against random", gap + (f", {words.share(captured)} of the oracle's gain" if captured else "")))
+        rows.append(
+            (
+                "against random",
+                gap + (f", {words.share(captured)} of the gain of the oracle (its own usage)" if captured else ""),
+            )
+        )
     return tuple(rows)
 
 
 def gain_captured(evaluation: Evaluation) -> float | None:
-    """(IoU − IoU_random) / (IoU_oracle − IoU_random) at the same usage; None without either baseline."""
+    """(IoU − IoU_random) / (IoU_oracle − IoU_random); None without either baseline.
+
+    The random route has this route's usage; the oracle maximises the same reward at a usage of its own.
+    """
     if evaluation.random is None or evaluation.oracle_iou is None:
         return None
     room = evaluation.oracle_iou - evaluation.random.baseline_iou

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..patches import confusion
 from ..records import GalleryItem, Quantity, TrialRecord, write_bytes
 from ..routing import RoutedPipeline
 from ..runs import RunFolder
-from ..train import Trained
+from ..train import Trained, seeded
 from .objective import Bench, evaluation, price, train
 
 __all__ = ["finish"]
@@ -50,8 +51,9 @@ def finish(run: RunFolder, bench: Bench) -> None:
 
 
 def _deployed(trained: Trained, bench: Bench) -> RoutedPipeline:
-    models = [model.to(bench.cost_device).eval() for model in trained.models]
-    return RoutedPipeline(trained.config, models, trained.policy.to(bench.cost_device).eval())
+    # Copies: the evaluation goes on with the originals, on the training device.
+    models = [copy.deepcopy(model).to(bench.cost_device).eval() for model in trained.models]
+    return RoutedPipeline(trained.config, models, copy.deepcopy(trained.policy).to(bench.cost_device).eval())
 
 
 def _time(pipeline: RoutedPipeline, bench: Bench) -> Quantity:
@@ -86,7 +88,8 @@ def _gallery(
     items = []
     for index in chosen.tolist():
         image, truth = data.test.images[index : index + 1], data.test.masks[index]
-        routed = pipeline.run(image.to(device))
+        with seeded(trial.pipeline.seed):
+            routed = pipeline.run(image.to(device))
         mask = routed.masks[0].cpu()
         rows, columns = trial.pipeline.grid
         stem = f"{index:04d}"

@@ -61,7 +61,8 @@ def price(config: PipelineConfig, bench: Bench) -> Priced:
     steps, plan = workloads(config, height=bench.data.height, width=bench.data.width, device=bench.cost_device)
     entries = bench.profile.ensure(steps, progress=bench.progress)
     priced = Priced(config, plan, entries)
-    if "energy" in bench.study.objectives or config.reward_cost == "energy":
+    energy_matters = "energy" in bench.study.objectives or bench.study.budget.max_energy_j is not None
+    if energy_matters or config.reward_cost == "energy":
         _refuse_energy(priced.least(), bench.study)
     return priced
 
@@ -81,16 +82,26 @@ def _refuse_energy(cost: Cost, study: Study) -> None:
 
 
 def over_budget(cost: Cost, budget: Budget) -> dict[str, float]:
-    """Constraints of the budget: name → excess in parts of the limit, ≤ 0 where it is kept."""
+    """Constraints of the budget: name → excess in parts of the limit, ≤ 0 where it is kept.
+
+    Raises ConfigError for a limit on a figure that this device cannot give.
+    """
     limits: dict[str, tuple[float | None, float | None]] = {
         "gflops": (cost.gflops, budget.max_gflops),
         "latency": (cost.latency_s.value, budget.max_latency_s),
         "energy": (cost.energy_j.value, budget.max_energy_j),
         "memory": (cost.memory_bytes.value, budget.max_memory_bytes),
     }
-    return {
-        name: value / limit - 1 for name, (value, limit) in limits.items() if limit is not None and value is not None
-    }
+    excess = {}
+    for name, (value, limit) in limits.items():
+        if limit is None:
+            continue
+        if value is None:
+            raise ConfigError(
+                f"budget: this device gives no figure for {name}; remove the limit, or use another device"
+            )
+        excess[name] = value / limit - 1
+    return excess
 
 
 def train(priced: Priced, bench: Bench) -> Trained:
@@ -168,6 +179,8 @@ def _alone(index: int, trained: Trained, priced: Priced, bench: Bench, split: Li
         table = trained.tables(split)
         matrices = table.routed(always(index, *table.hard.shape[:2]))
     size = trained.config.models[index]
+    total = matrices.sum(dim=0)
+    names = zip(bench.data.class_names, total.sum(dim=1).tolist(), total.sum(dim=0).tolist(), strict=True)
     return Alone(
         model=index,
         name=f"f_{index} (base {size.base}, depth {size.depth}"
@@ -175,4 +188,5 @@ def _alone(index: int, trained: Trained, priced: Priced, bench: Bench, split: Li
         params=parameter_count(trained.models[index]),
         iou=data_iou(matrices),
         cost=alone(priced.entries, priced.plan, index, priced.patches),
+        unseen=[name for name, in_truth, predicted in names if in_truth and not predicted],
     )

@@ -18,7 +18,6 @@ from typing import Protocol
 
 import optuna
 import torch
-from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 
 from ..config import OBJECTIVES, Device, Study
@@ -36,7 +35,7 @@ from .space import first_trials, suggest, unfit
 
 __all__ = ["Watcher", "search"]
 
-STUCK = 8
+STUCK = 12
 """A trial that was started this often without finishing one more stage takes its process down: told as failed."""
 
 
@@ -65,13 +64,7 @@ def search(
     run = RunFolder(folder)
     torch_device = local_device(device)
     data = load(study.data, progress=watcher)  # before anything is written: a fault in the data leaves no trace
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".driver.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"another search is at work in {folder}; wait for it, or give --out another folder") from None
-    with lock:
+    with run.locked():
         bench = Bench(
             study=study,
             data=data,
@@ -148,7 +141,11 @@ class _Driver:
             number = trial.number
             tag = trial.user_attrs.get("tag", "")
             self.watcher.started(number, total, tag)
-            record = self._attempt(trial, tag)
+            try:
+                record = self._attempt(trial, tag)
+            except KeyboardInterrupt:
+                trial.set_user_attr("attempts", None)  # stopped by a person: says nothing about the trial
+                raise
             record.write(self.run.trial_file(number))
             self.records[number] = record
             self._tell(record)
@@ -196,8 +193,8 @@ class _Driver:
 
     def _count_attempt(self, trial: optuna.Trial) -> tuple[int, int]:
         """Which attempt at this trial this is, and how many before it finished no stage."""
-        stages = len(list(self.run.artifacts.glob("*.safetensors")))
-        before = trial.user_attrs.get("attempts", {"count": 0, "stuck": 0, "stages": -1})
+        stages = len(list(self.run.artifacts.glob("*.safetensors"))) + len(self.bench.profile.profile.entries)
+        before = trial.user_attrs.get("attempts") or {"count": 0, "stuck": 0, "stages": -1}
         stuck = before["stuck"] + 1 if before["stages"] == stages else 0
         trial.set_user_attr("attempts", {"count": before["count"] + 1, "stuck": stuck, "stages": stages})
         return before["count"] + 1, stuck
