@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from ..config import DataConfig
+from ..errors import ConfigError
 from ..progress import Progress
 from .splits import TRAIN_VAL_TEST, Part, Splits, shares_of, sizes
 
@@ -26,6 +27,7 @@ __all__ = ["FRACTIONS", "micrograph", "read"]
 Field = npt.NDArray[np.float64]
 
 DEFAULT_SIZE = (128, 128)
+SMALLEST = 16  # fewer pixels hold no grain
 FRACTIONS = {"binder": 0.037, "pore": 0.103, "active": 0.86}
 BINDER, PORE, ACTIVE = range(3)
 GREY = np.array([0.44, 0.2, 0.7])  # of the phases where the section is well polished
@@ -38,6 +40,8 @@ def read(config: DataConfig, progress: Progress) -> Splits:
     Image i follows from seed, size, difficulty and i, whatever the count.
     """
     height, width = config.size or DEFAULT_SIZE
+    if min(height, width) < SMALLEST:
+        raise ConfigError(f"[data] size = [{height}, {width}]: a micrograph needs {SMALLEST} px a side at least")
     images = np.empty((config.count, height, width), dtype=np.uint8)
     masks = np.empty_like(images)
     for index in range(config.count):
