@@ -49,9 +49,9 @@ def test_difficulty_makes_the_phases_harder_to_tell_by_grey_level():
     assert contrast(0.0) > contrast(0.5) > contrast(1.0)
 
 
-def test_the_smallest_micrographs_hold_every_phase():
-    data = load(DataConfig(count=10, size=(16, 40)))
-    assert (data.height, data.width) == (16, 40)
+def test_small_micrographs_hold_every_phase():
+    data = load(DataConfig(count=10, size=(32, 40)))
+    assert (data.height, data.width) == (32, 40)
     assert every(data, "masks").unique().tolist() == [0, 1, 2]
 
 
