@@ -38,12 +38,15 @@ def answer(info: Info) -> str:
     chosen = info.point(info.knee)
     score = chosen.test_iou or chosen.iou
     assert score is not None  # a routed pipeline always has its val interval
-    better = [point for point in info.alone if _beats(point, chosen, info.objectives)]
+    # No dearer, and its IoU not below what the chosen route's own interval allows: the route has not earned its cost.
+    noise = chosen.iou.low if chosen.iou else chosen.figures["iou"]
+    costs = tuple(name for name in info.objectives if name != "iou")
+    better = [point for point in info.alone if point.figures["iou"] >= noise and _beats(point, chosen, costs)]
     if better:
         best = max(better, key=lambda point: point.figures["iou"])
         return (
             f"Deploy {best.label}: IoU {best.figures['iou']:.2f} at {_costs(best, info)} on {info.run.study.device} "
-            f"(val) – at the knee of the front no route is better"
+            f"(val) – the route at the knee of the front is not better beyond the noise"
         )
     return (
         f"Deploy trial {chosen.trial}: IoU {score.value:.2f} at {_costs(chosen, info)} on {info.run.study.device} "
