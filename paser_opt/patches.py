@@ -20,7 +20,8 @@ Grid = tuple[int, int]
 
 def patch_size(height: int, width: int, grid: Grid) -> tuple[int, int]:
     """(height, width) of one patch, the image padded up to the grid."""
-    return -(-height // grid[0]), -(-width // grid[1])
+    # Rounded up without a negative number: traced to ONNX, integer division truncates.
+    return (height + grid[0] - 1) // grid[0], (width + grid[1] - 1) // grid[1]
 
 
 def pad_to_grid(images: Tensor, grid: Grid, value: float | None = None) -> Tensor:
@@ -45,8 +46,18 @@ def split(images: Tensor, grid: Grid, halo: int = 0) -> Tensor:
         tiles = images.reshape(n, c, grid[0], h, grid[1], w).permute(0, 2, 4, 1, 3, 5)
     else:
         padded = F.pad(images, (halo, halo, halo, halo), mode="replicate")
-        tiles = padded.unfold(2, h + 2 * halo, h).unfold(3, w + 2 * halo, w).permute(0, 2, 3, 1, 4, 5)
+        rows = _windows(padded, 2, h + 2 * halo, h)  # (N, C, gh, width, h + 2·halo)
+        tiles = _windows(rows, 3, w + 2 * halo, w).permute(0, 2, 3, 1, 4, 5)
     return tiles.reshape(n, grid[0] * grid[1], c, h + 2 * halo, w + 2 * halo)
+
+
+def _windows(images: Tensor, dim: int, size: int, step: int) -> Tensor:
+    """``images.unfold(dim, size, step)``; in slices for ONNX, which has no unfold (and four times slower)."""
+    if not torch.onnx.is_in_onnx_export():
+        return images.unfold(dim, size, step)
+    count = (images.shape[dim] - size) // step + 1
+    slices = [images.narrow(dim, index * step, size).movedim(dim, -1) for index in range(count)]
+    return torch.stack(slices, dim=dim)
 
 
 def split_mask(masks: Tensor, grid: Grid) -> Tensor:

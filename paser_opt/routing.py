@@ -189,18 +189,8 @@ def workloads(
         Workload(f"split c{channels} {tiling} {shape}", Split(grid, halo), (image, labels), 1),
         Workload(f"stitch {tiling} {shape}", Stitch(grid, height, width), (tiles,), 1),
     ]  # fmt: skip
-    refinements = [
-        {
-            n: Workload(
-                f"refine {_describe(model)} n{n}of{count} {h}x{w}+{halo}",
-                Refine(net, halo),
-                (patches, tiles, torch.arange(n, device=device)),
-                n,
-            )
-            for n in batch_points(count)
-        }
-        for model, net in zip(config.models[1:], nets[1:], strict=True)
-    ]
+    refinements = [_refinements(model, Refine(net, halo), patches, tiles, f"{h}x{w}+{halo}")
+                   for model, net in zip(config.models[1:], nets[1:], strict=True)]  # fmt: skip
     once = screening(0)
     plan = RoutePlan(
         screen=steps[0].key,
@@ -212,6 +202,20 @@ def workloads(
     )
     everything = [*steps, once, *(one for points in refinements for one in points.values())]
     return list({one.key: one for one in everything}.values()), plan
+
+
+def _refinements(model: UNetConfig, refine: Refine, patches: Tensor, tiles: Tensor, shape: str) -> dict[int, Workload]:
+    """f_i at every batch point: one module, so that it is exported and compiled once."""
+    count = len(patches)
+    return {
+        n: Workload(
+            f"refine {_describe(model)} n{n}of{count} {shape}",
+            refine,
+            (patches, tiles, torch.arange(n, device=patches.device)),
+            n,
+        )
+        for n in batch_points(count)
+    }
 
 
 def _policy_key(policy: PolicyConfig, models: int, classes: int, channels: int, tiling: str, shape: str) -> str:

@@ -65,12 +65,10 @@ class PooledPolicy(nn.Module):
         return F.avg_pool2d(pad_to_grid(stack, self.grid), self.stride, ceil_mode=True)
 
     def forward(self, observation: Tensor) -> Tensor:
-        maps = self.maps(observation)  # (N, width, h, w)
-        pooled = [
-            F.adaptive_avg_pool2d(maps, self.grid),
-            F.adaptive_max_pool2d(maps, self.grid),
-            F.adaptive_avg_pool2d(observation, self.grid),
-        ]
+        # Padded to whole cells a patch: ONNX has no adaptive pooling for the rest.
+        maps, observation = (pad_to_grid(one, self.grid) for one in (self.maps(observation), observation))
+        cells = int(maps.shape[-2]) // self.grid[0], int(maps.shape[-1]) // self.grid[1]
+        pooled = [F.avg_pool2d(maps, cells), F.max_pool2d(maps, cells), F.avg_pool2d(observation, cells)]
         logits: Tensor = self.head(torch.cat(pooled, dim=1))  # (N, models, gh, gw)
         return logits.permute(0, 2, 3, 1)
 
