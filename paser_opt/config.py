@@ -31,7 +31,9 @@ __all__ = [
     "Objective",
     "PipelineConfig",
     "PolicyConfig",
+    "Precision",
     "Range",
+    "RuntimeName",
     "Space",
     "Study",
     "TrainConfig",
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 CostKind = Literal["params", "flops", "latency", "energy", "memory"]
+RuntimeName = Literal["auto", "eager", "compile", "onnx", "onnx-int8", "torchscript"]
+Precision = Literal["fp32", "bf16", "fp16"]
 Objective = Literal["iou", "gflops", "latency", "energy", "memory"]
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "iou": "maximize",
@@ -338,6 +342,8 @@ class Device(Config):
     )
     host: str | None = Field(None, description="user@board for ssh")
     threads: int = Field(1, ge=0, description="CPU threads of a measurement; 0: all cores")
+    runtime: RuntimeName = Field("auto", description="auto: torch eager here; over ssh, what the board has")
+    precision: Precision = Field("fp32", description="bf16, fp16: by autocast, with eager and compile")
     meters: tuple[str, ...] = Field((), description="energy meters to try, in this order")
     rails: tuple[str, ...] = Field((), description="INA3221 rails that sum to the module's total")
     peak_flops_per_s: Figure | None = None

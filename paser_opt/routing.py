@@ -169,7 +169,6 @@ def workloads(
     classes, channels = config.models[0].classes, config.models[0].in_channels
     grid, halo = config.grid, config.halo
     shape, tiling = f"{height}x{width}", f"g{grid[0]}x{grid[1]}-h{halo}"
-    count = grid[0] * grid[1]
     nets = [_laid_out(build_unet(model, seed=0).to(device).eval()) for model in config.models]
     image = torch.randn(1, channels, height, width, device=device)
     probability = torch.softmax(torch.randn(1, classes, height, width, device=device), dim=1)

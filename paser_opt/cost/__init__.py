@@ -1,17 +1,19 @@
 """What a pipeline costs on a device: measured once per step, then composed for any route.
 
-    workload → flops · latency · memory · energy → profile (JSON, by key) → curve → predict
+    workload → bench (flops · latency · memory · energy) → profile (JSON, by key) → curve → predict
 
 This room knows nothing of models or training: others hand it modules with example inputs.
 """
 
+from .bench import Bench
 from .latency import time_interleaved
 from .machine import describe_machine, local_device, synchronizer, thread_count, using_threads
 from .predict import RoutePlan, alone, cost_per_patch, least, predict
-from .profile import ProfileStore, open_profile
+from .profile import ProfileStore, open_bench, open_profile
 from .workload import Workload
 
 __all__ = [
+    "Bench",
     "ProfileStore",
     "RoutePlan",
     "Workload",
@@ -20,6 +22,7 @@ __all__ = [
     "describe_machine",
     "least",
     "local_device",
+    "open_bench",
     "open_profile",
     "predict",
     "synchronizer",

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -96,6 +97,8 @@ def describe_machine(device: Device, where: torch.device, *, root: Path = _ROOT)
             versions["driver"] = driver[1]
     elif where.type == "mps":
         accelerator = "Apple GPU"
+    if device.runtime.startswith("onnx"):
+        versions["onnxruntime"] = version("onnxruntime")
     state = {name: text for name, file in _STATE_FILES.items() if (text := _text(root / file))}
     state |= {name: text for name, command in _STATE_COMMANDS.items() if (text := _output(command))}
     return Machine(
@@ -106,8 +109,8 @@ def describe_machine(device: Device, where: torch.device, *, root: Path = _ROOT)
         threads=thread_count(device),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None,
         accelerator=accelerator,
-        runtime="torch eager",
-        precision="fp32",
+        runtime="eager" if device.runtime == "auto" else device.runtime,
+        precision=device.precision,
         versions=versions,
         state=state,
     )
@@ -120,7 +123,7 @@ def identity(machine: Machine) -> dict[str, str]:
         "threads": str(machine.threads),
         "runtime": machine.runtime,
         "precision": machine.precision,
-        "torch": machine.versions.get("torch", "unknown"),
+        **{name: machine.versions[name] for name in ("torch", "onnxruntime") if name in machine.versions},
         "accelerator": machine.accelerator or "none",
     }
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..cost import synchronizer, thread_count, time_interleaved, using_threads
+from ..cost import synchronizer, time_interleaved, using_threads
 from ..data import SegmentationData
 from ..evaluate import image_iou
 from ..pareto import front
@@ -60,7 +60,7 @@ def _time(pipeline: RoutedPipeline, bench: Bench) -> Quantity:
     """Mean over test images of the median wall time of the whole route, one image at a time."""
     device = bench.cost_device
     images = [image[None] for image in bench.data.test.images[:TIMED_IMAGES].to(device)]
-    with using_threads(thread_count(bench.profile.device)):
+    with using_threads(bench.profile.bench.machine.threads):
         timed = time_interleaved(
             [lambda image=image: pipeline.run(image) for image in images],  # type: ignore[misc]
             synchronize=synchronizer(device),

@@ -34,9 +34,13 @@ class Bench:
     data: SegmentationData
     store: ArtifactStore
     profile: ProfileStore
-    cost_device: torch.device
     training_device: torch.device
     progress: Progress
+
+    @property
+    def cost_device(self) -> torch.device:
+        """Where pipelines are made for their cost to be measured."""
+        return self.profile.bench.where
 
 
 @dataclass(frozen=True)

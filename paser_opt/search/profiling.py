@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..config import Device, Study
-from ..cost import local_device, open_profile
+from ..cost import open_bench, open_profile
 from ..data import load
 from ..progress import Progress
 from ..records import Profile, read_record
@@ -20,12 +20,12 @@ def profile_study(study: Study, device: Device, path: Path, *, energy: bool, pro
 
     Raises DeviceError where ``device`` is not this machine: nothing is made up for it.
     """
-    torch_device = local_device(device)
+    bench = open_bench(device)
     data = load(study.data, progress=progress)
     steps = {}
     for config in cover(study, channels=data.channels, classes=data.classes):
         if unfit(config, data) is None:
-            found, _ = workloads(config, height=data.height, width=data.width, device=torch_device)
+            found, _ = workloads(config, height=data.height, width=data.width, device=bench.where)
             steps.update({one.key: one for one in found})
-    open_profile(path, device).ensure(list(steps.values()), progress=progress, energy=energy)
+    open_profile(path, bench).ensure(list(steps.values()), progress=progress, energy=energy)
     return read_record(Profile, path)

@@ -21,7 +21,7 @@ import torch
 from optuna.trial import TrialState
 
 from ..config import OBJECTIVES, Device, Study
-from ..cost import local_device, open_profile
+from ..cost import open_bench, open_profile
 from ..data import load
 from ..errors import DivergedError, RunError
 from ..pareto import front, hypervolume
@@ -62,15 +62,14 @@ def search(
     device and the study themselves raise. KeyboardInterrupt leaves everything ready to go on.
     """
     run = RunFolder(folder)
-    torch_device = local_device(device)
+    device_bench = open_bench(device)
     data = load(study.data, progress=watcher)  # before anything is written: a fault in the data leaves no trace
     with run.locked():
         bench = Bench(
             study=study,
             data=data,
             store=ArtifactStore(run.artifacts),
-            profile=open_profile(run.profile_file(device.name), device),
-            cost_device=torch_device,
+            profile=open_profile(run.profile_file(device.name), device_bench),
             training_device=training_device(),
             progress=watcher,
         )

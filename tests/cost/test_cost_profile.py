@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from paser_opt.config import Device
-from paser_opt.cost import profile as profile_module
+from paser_opt.cost import local as local_module
+from paser_opt.cost.local import LocalBench
 from paser_opt.cost.machine import describe_machine, local_device
 from paser_opt.cost.profile import ProfileStore, open_profile
 from paser_opt.cost.workload import Workload
@@ -42,15 +43,15 @@ def workload(key: str, module: nn.Module) -> Workload:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile_module, "_MIN_SAMPLES", 6)
-    monkeypatch.setattr(profile_module, "_MAX_SAMPLES", 12)
+    monkeypatch.setattr(local_module, "_MIN_SAMPLES", 6)
+    monkeypatch.setattr(local_module, "_MAX_SAMPLES", 12)
 
 
 def test_a_profile_holds_every_cost_of_a_workload(tmp_path: Path) -> None:
     path = tmp_path / "here.json"
     model = Counting()
     threads = torch.get_num_threads()
-    entry = open_profile(path, CPU).ensure([workload("conv", model)], progress=Silent())["conv"]
+    entry = open_profile(path, LocalBench(CPU)).ensure([workload("conv", model)], progress=Silent())["conv"]
     assert (entry.params, entry.macs, entry.batch, entry.uncounted) == (20, 2 * 36 * 2 * 9, 2, {})
     assert entry.memory.weight_bytes == 80
     assert entry.memory.peak_bytes is not None and entry.memory.peak_bytes >= 2 * 2 * 36 * 4
@@ -63,16 +64,16 @@ def test_a_profile_holds_every_cost_of_a_workload(tmp_path: Path) -> None:
     assert (model.threads, torch.get_num_threads()) == (1, threads)
     kept = read_record(Profile, path)
     assert kept.entries == {"conv": entry}
-    assert (kept.machine.device, kept.machine.threads, kept.machine.runtime) == ("here", 1, "torch eager")
+    assert (kept.machine.device, kept.machine.threads, kept.machine.runtime) == ("here", 1, "eager")
     assert kept.seconds > 0
 
 
 def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "here.json"
     old, new = Counting(), Counting()
-    first = open_profile(path, CPU).ensure([workload("old", old)], progress=Silent())
+    first = open_profile(path, LocalBench(CPU)).ensure([workload("old", old)], progress=Silent())
     calls = old.calls
-    both = open_profile(path, CPU).ensure(
+    both = open_profile(path, LocalBench(CPU)).ensure(
         [workload("old", old), workload("new", new), workload("new", nn.Identity())], progress=Silent()
     )
     assert old.calls == calls
@@ -82,7 +83,7 @@ def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
 
 
 def test_energy_left_out_is_measured_when_asked_for(tmp_path: Path) -> None:
-    store = open_profile(tmp_path / "here.json", CPU)
+    store = open_profile(tmp_path / "here.json", LocalBench(CPU))
     load = workload("conv", Counting())
     without = store.ensure([load], progress=Silent(), energy=False)["conv"].energy
     assert without.reason == "energy was not asked for"
@@ -97,9 +98,11 @@ def test_a_laptop_without_a_sensor_gets_an_estimate_that_says_so(
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     device = Device(name="here", local=True, threads=1, meters=("codecarbon",))
-    store = open_profile(tmp_path / "here.json", device)
+    store = open_profile(tmp_path / "here.json", LocalBench(device))
     first = store.ensure([workload("a", Counting())], progress=Silent())["a"]
-    again = open_profile(tmp_path / "here.json", device).ensure([workload("b", Counting())], progress=Silent())["b"]
+    again = open_profile(tmp_path / "here.json", LocalBench(device)).ensure(
+        [workload("b", Counting())], progress=Silent()
+    )["b"]
     assert first.energy.how == again.energy.how == "estimated"
     assert first.energy.gross_j is not None and first.energy.gross_j > 0
     assert first.energy.net_j is None
@@ -111,25 +114,25 @@ def test_a_laptop_without_a_sensor_gets_an_estimate_that_says_so(
 
 def test_a_profile_of_another_set_up_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "here.json"
-    store = open_profile(path, CPU)
+    store = open_profile(path, LocalBench(CPU))
     store.ensure([workload("conv", Counting())], progress=Silent())
     with pytest.raises(DeviceError, match=r"threads 1 there, 2 here\): measure afresh with --new"):
-        open_profile(path, CPU.model_copy(update={"threads": 2}))
+        open_profile(path, LocalBench(CPU.model_copy(update={"threads": 2})))
     other = store.profile.machine.model_copy(update={"processor": "Z80"})
     store.profile.model_copy(update={"machine": other}).write(path)
     with pytest.raises(DeviceError, match="processor Z80 there"):
-        open_profile(path, CPU)
+        open_profile(path, LocalBench(CPU))
 
 
 def test_a_damaged_profile_is_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "here.json"
     path.write_text("{")
     with pytest.raises(RunError, match=r"here\.json is damaged"):
-        open_profile(path, CPU)
+        open_profile(path, LocalBench(CPU))
 
 
 def test_nothing_is_written_before_something_is_measured(tmp_path: Path) -> None:
-    store = open_profile(tmp_path / "here.json", CPU)
+    store = open_profile(tmp_path / "here.json", LocalBench(CPU))
     assert isinstance(store, ProfileStore)
     assert store.ensure([], progress=Silent()) == {}
     assert not list(tmp_path.iterdir())

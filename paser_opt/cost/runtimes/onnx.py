@@ -1,0 +1,144 @@
+"""ONNX Runtime: fp32, and int8 (static: weights by channel, activations by the examples' range)."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...config import Device
+from ...errors import DeviceError
+from ..machine import thread_count
+
+__all__ = ["export_onnx", "onnx", "onnx_int8", "providers_for"]
+
+OPSET = 17
+"""Read by ONNX Runtime 1.14 and newer (Python 3.7 boards have 1.14)."""
+
+_PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
+    "mps": ("CoreMLExecutionProvider",),
+}
+
+
+def onnx(device: Device, where: torch.device) -> Callable[[nn.Module, Sequence[tuple[Tensor, ...]]], Any]:
+    """The module as ONNX through ONNX Runtime, by TensorRT or CUDA where it has them."""
+    return _runtime(device, where, quantize=False)
+
+
+def onnx_int8(device: Device, where: torch.device) -> Callable[[nn.Module, Sequence[tuple[Tensor, ...]]], Any]:
+    """The same with the convolutions in 8-bit integers: another model, whose masks are not the fp32 one's."""
+    return _runtime(device, where, quantize=True)
+
+
+def _runtime(device: Device, where: torch.device, *, quantize: bool) -> Callable[..., Any]:
+    if device.precision != "fp32":
+        raise DeviceError(f"runtime {device.runtime} runs in its own precision; leave --precision at fp32")
+    providers = providers_for(device, where)
+
+    def prepare(module: nn.Module, examples: Sequence[tuple[Tensor, ...]]) -> Callable[..., Any]:
+        content = export_onnx(module, examples)
+        if quantize:
+            content = _quantized(content, examples)
+        return _session(content, providers, thread_count(device))
+
+    return prepare
+
+
+def providers_for(device: Device, where: torch.device) -> list[str]:
+    """ONNX Runtime's providers for ``where``, best first. Raises DeviceError when none is installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise DeviceError(
+            f"device {device.name}: ONNX Runtime is not installed here; pip install onnxruntime, or --runtime eager"
+        ) from None
+    found = [name for name in _PROVIDERS[where.type] if name in onnxruntime.get_available_providers()]
+    if not found:
+        raise DeviceError(
+            f"device {device.name}: this ONNX Runtime has none of {', '.join(_PROVIDERS[where.type])}; "
+            "install onnxruntime-gpu, or choose --runtime eager"
+        )
+    return found
+
+
+def export_onnx(module: nn.Module, examples: Sequence[tuple[Tensor, ...]]) -> bytes:
+    """``module`` as ONNX; inputs are named x0, x1 …, and an axis on which the examples differ is left open."""
+    names = [f"x{index}" for index in range(len(examples[0]))]
+    open_axes: dict[str, dict[int, str]] = {}
+    for name, *shapes in zip(names, *([tuple(x.shape) for x in inputs] for inputs in examples), strict=True):
+        axes = {axis: f"{name}_{axis}" for axis, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1}
+        if axes:
+            open_axes[name] = axes
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the tracer's: sizes are constants here, and it is to be so
+        torch.onnx.export(
+            module.eval(),
+            examples[-1],
+            buffer,  # type: ignore[arg-type]
+            input_names=names,
+            dynamic_axes=open_axes,
+            opset_version=OPSET,
+            dynamo=False,  # dynamo's needs onnxscript and takes seconds a module
+        )
+    return buffer.getvalue()
+
+
+def _session(content: bytes, providers: list[str], threads: int) -> Callable[..., Any]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=providers)
+    inputs = [one.name for one in session.get_inputs()]  # an input nothing depends on is not among them
+
+    def run(*tensors: Tensor) -> Any:
+        feeds = {name: tensors[int(name[1:])].numpy(force=True) for name in inputs}
+        outputs = [torch.from_numpy(one) for one in session.run(None, feeds)]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    return run
+
+
+def _quantized(content: bytes, examples: Sequence[tuple[Tensor, ...]]) -> bytes:
+    try:
+        import onnx as onnx_package
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError:
+        raise DeviceError("runtime onnx-int8 needs the onnx package: pip install 'paser-opt[int8]'") from None
+    model = onnx_package.load_from_string(content)
+    if not any(node.op_type == "Conv" for node in model.graph.node):
+        return content
+    known = {one.name for one in model.graph.input}
+
+    class Examples(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter(examples)
+
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
+            inputs = next(self.left, None)
+            if inputs is None:
+                return None
+            named = {f"x{index}": np.asarray(tensor.numpy(force=True)) for index, tensor in enumerate(inputs)}
+            return {name: value for name, value in named.items() if name in known}
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        quant_pre_process(model, prepared)
+        quantize_static(
+            prepared, quantized, Examples(), quant_format=QuantFormat.QDQ, per_channel=True,
+            op_types_to_quantize=["Conv"],
+        )  # fmt: skip
+        return quantized.read_bytes()
