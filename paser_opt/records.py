@@ -127,11 +127,12 @@ class Quantity(Record):
 class Latency(Record):
     """Wall time of one call, seconds."""
 
+    how: Literal["measured", "predicted", "estimated"] = "measured"
     median_s: float = Field(gt=0)
     p95_s: float | None = Field(None, description="None under 90 samples, too few for a 95th percentile's bound")
     low_s: float = Field(description="95 % interval of the median")
     high_s: float
-    samples: int = Field(ge=1)
+    samples: int = Field(ge=0, description="0 where it was not measured")
     stable: bool
     verdict: str = Field(description="in words: why it is or is not stable")
 
