@@ -305,6 +305,13 @@ class Study(Config):
     allow_estimated_energy: bool = Field(
         False, description="accept time × assumed power as an objective (it says nothing latency does not)"
     )
+    predict_within: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="sizes not profiled yet: accept a latency told from other sizes if sure within this share; else, "
+        "and at 0, measure",
+    )
     data: DataConfig = DataConfig()
     training: TrainConfig = TrainConfig()
     norm: Literal["instance", "group", "batch", "none"] = "instance"

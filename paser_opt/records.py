@@ -34,6 +34,7 @@ __all__ = [
     "RunRecord",
     "TrialRecord",
     "Versus",
+    "Work",
     "read_record",
     "write_bytes",
     "write_text",
@@ -143,7 +144,7 @@ class Energy(Record):
     gross_j: float | None
     net_j: float | None
     idle_w: float | None = None
-    how: Literal["counter", "sampled", "estimated"] | None
+    how: Literal["counter", "sampled", "predicted", "estimated"] | None
     source: str = Field(description="meter, and the sensors or rails it summed")
     samples: int = 0
     stable: bool = False
@@ -155,9 +156,19 @@ class Memory(Record):
 
     peak_bytes: int | None
     weight_bytes: int
-    how: Literal["measured", "counted"]
+    how: Literal["measured", "counted", "predicted"]
     source: str
     reason: str | None = None
+
+
+class Work(Record):
+    """What a workload with convolutions computes, counted: what its cost is told from where it was not measured."""
+
+    convolutions: int
+    batch: int = Field(description="images or patches in the largest of them")
+    weights: int = Field(description="of the convolutions")
+    macs: tuple[int, int, int] = Field(description="with channels as they are, and rounded up to 8 and to 16")
+    activations: tuple[int, int, int] = Field(description="elements read and written; channels likewise")
 
 
 class Entry(Record):
@@ -165,9 +176,11 @@ class Entry(Record):
 
     key: str
     batch: int
+    architecture: str = Field("", description="entries of one architecture differ in size only")
     params: int
     macs: int = Field(description="multiply-accumulates of one call (fvcore's unit); FLOPs = 2·MACs")
     uncounted: dict[str, int] = Field(default_factory=dict, description="operations fvcore has no rule for")
+    work: Work | None = Field(None, description="None where there are no convolutions")
     latency: Latency
     energy: Energy
     memory: Memory

@@ -5,19 +5,24 @@ The steps are modules, so that what is timed (:func:`workloads`) is what runs (:
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .config import Grid, PipelineConfig, PolicyConfig, UNetConfig
-from .cost import RoutePlan, Workload
+from .cost import RoutePlan, Runtime, Workload
 from .models import PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet, mean_probability
 from .patches import hard_labels, patch_size, split, split_mask, stitch
 
-__all__ = ["Routed", "RoutedPipeline", "batch_points", "workloads"]
+__all__ = ["GivenRoute", "Routed", "RoutedPipeline", "batch_points", "workloads"]
+
+Step = Any
+"""One of the modules here, or the function that a runtime made of it."""
 
 
 class Screen(nn.Module):
@@ -105,13 +110,28 @@ class RoutedPipeline:
 
     def __init__(self, config: PipelineConfig, models: Sequence[UNet], policy: PooledPolicy | ReferencePolicy) -> None:
         self.config = config
-        self.screen = Screen(_laid_out(models[0]), config.mc_samples)
-        self.decide = Decide(policy)
-        self.split = Split(config.grid, config.halo)
-        self.refine = [Refine(_laid_out(model), config.halo) for model in models[1:]]
+        self.screen: Step = Screen(_laid_out(models[0]), config.mc_samples)
+        self.decide: Step = Decide(policy)
+        self.split: Step = Split(config.grid, config.halo)
+        self.refine: list[Step] = [Refine(_laid_out(model), config.halo) for model in models[1:]]
+        self.stitch: Step | None = None
+
+    def through(self, runtime: Runtime, image: Tensor) -> RoutedPipeline:
+        """The same pipeline with every step run by ``runtime``, for single images of ``image``'s shape (1, C, H, W)."""
+        with torch.inference_mode():
+            probability, labels = self.screen(image)
+            patches, tiles = self.split(image, labels)
+        points = [torch.arange(n, device=image.device) for n in batch_points(len(patches))]
+        other = copy.copy(self)
+        other.screen = runtime(self.screen, [(image,)])
+        other.decide = runtime(self.decide, [(image, probability)])
+        other.split = runtime(self.split, [(image, labels)])
+        other.refine = [runtime(one, [(patches, tiles, index) for index in points]) for one in self.refine]
+        other.stitch = runtime(Stitch(self.config.grid, *image.shape[-2:]), [(tiles,)])
+        return other
 
     @torch.inference_mode()
-    def run(self, images: Tensor, *, synchronize: Callable[[], None] = lambda: None) -> Routed:
+    def run(self, images: Tensor, *, synchronize: Callable[[], object] = lambda: None) -> Routed:
         """Images (N, C, H, W), standardised → masks; ``seconds`` holds the wall time of each step."""
         seconds: dict[str, float] = {}
         last = time.perf_counter()
@@ -123,9 +143,17 @@ class RoutedPipeline:
             seconds[step] = now - last
             last = now
 
+        return Routed(*self(images, lap=lap), seconds)
+
+    def __call__(
+        self, images: Tensor, route: Tensor | None = None, lap: Callable[[str], None] = lambda step: None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Masks, route and confidence; ``route`` (N, P), if given, is taken instead of the policy's choice."""
         probability, labels = self.screen(images)
         lap("screen")
         action, confidence = self.decide(images, probability)
+        if route is not None:
+            action = route
         lap("policy")
         patches, tiles = self.split(images, labels)
         lap("split")
@@ -134,9 +162,26 @@ class RoutedPipeline:
             if len(index):
                 tiles = refine(patches, tiles, index)
                 lap(f"f_{number}")
-        masks = Stitch(self.config.grid, *images.shape[-2:])(tiles)
+        masks = (self.stitch or Stitch(self.config.grid, *images.shape[-2:]))(tiles)
         lap("stitch")
-        return Routed(masks, action, confidence, seconds)
+        return masks, action, confidence
+
+
+class GivenRoute(nn.Module):
+    """A whole pipeline as one module: images (N, C, H, W) and the model of each patch (N, P) → masks, confidence.
+
+    The policy runs and is not heeded.
+    """
+
+    def __init__(self, pipeline: RoutedPipeline) -> None:
+        super().__init__()
+        self.pipeline = pipeline
+        steps = (pipeline.screen, pipeline.decide, *pipeline.refine)
+        self.steps = nn.ModuleList(step for step in steps if isinstance(step, nn.Module))
+
+    def forward(self, images: Tensor, route: Tensor) -> tuple[Tensor, Tensor]:
+        masks, _, confidence = self.pipeline(images, route)
+        return masks, confidence
 
 
 # --- what to measure ----------------------------------------------------------------------------------
@@ -159,6 +204,11 @@ def _describe(model: UNetConfig) -> str:
     )
 
 
+def _architecture(model: UNetConfig) -> str:
+    """All but the size: networks of one norm are laid out alike (:func:`_laid_out`)."""
+    return f"unet-{model.norm}"
+
+
 def workloads(
     config: PipelineConfig, *, height: int, width: int, device: torch.device
 ) -> tuple[list[Workload], RoutePlan]:
@@ -178,7 +228,7 @@ def workloads(
 
     def screening(samples: int) -> Workload:
         key = f"screen {_describe(config.models[0])} S{samples} {shape}"
-        return Workload(key, Screen(nets[0], samples), (image,), 1)
+        return Workload(key, Screen(nets[0], samples), (image,), 1, _architecture(config.models[0]))
 
     policy = build_policy(config.policy, models=len(nets), grid=grid, classes=classes, channels=channels, seed=0)
     steps = [
@@ -212,6 +262,7 @@ def _refinements(model: UNetConfig, refine: Refine, patches: Tensor, tiles: Tens
             refine,
             (patches, tiles, torch.arange(n, device=patches.device)),
             n,
+            _architecture(model),
         )
         for n in batch_points(count)
     }

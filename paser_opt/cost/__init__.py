@@ -7,15 +7,21 @@ This room knows nothing of models or training: others hand it modules with examp
 
 from .bench import Bench
 from .latency import time_interleaved
+from .local import LocalBench
 from .machine import describe_machine, local_device, synchronizer, thread_count, using_threads
 from .predict import RoutePlan, alone, cost_per_patch, least, predict
 from .profile import ProfileStore, open_bench, open_profile
+from .roofline import RooflineBench
+from .runtimes import Runtime, runtime_for
 from .workload import Workload
 
 __all__ = [
     "Bench",
+    "LocalBench",
     "ProfileStore",
+    "RooflineBench",
     "RoutePlan",
+    "Runtime",
     "Workload",
     "alone",
     "cost_per_patch",
@@ -25,6 +31,7 @@ __all__ = [
     "open_bench",
     "open_profile",
     "predict",
+    "runtime_for",
     "synchronizer",
     "thread_count",
     "time_interleaved",

@@ -24,6 +24,8 @@ class Bench(Protocol):
     machine: Machine
     where: torch.device
     """Where workloads are to be made: the device itself, or the CPU for one that is reached otherwise."""
+    here: bool
+    """Whether ``where`` is the device, so that a whole pipeline can be run and timed in this process."""
 
     def measure(
         self, workloads: Sequence[Workload], *, known: Mapping[str, Entry], progress: Progress, energy: bool

@@ -31,6 +31,8 @@ _MAX_SECONDS = 0.5  # of one workload's samples; forty small workloads stay with
 class LocalBench:
     """This machine, through the device's runtime. Raises DeviceError when ``device`` is another machine."""
 
+    here = True
+
     def __init__(self, device: Device) -> None:
         self.device = device
         self.where = local_device(device)
@@ -67,9 +69,11 @@ class LocalBench:
                 yield Entry(
                     key=load.key,
                     batch=load.batch,
+                    architecture=load.architecture,
                     params=counted.params,
                     macs=counted.macs,
                     uncounted=counted.uncounted,
+                    work=counted.work,
                     latency=latency,
                     energy=measure_energy(call, latency),
                     memory=measure_memory(call, load.module, self.where),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..config import CostKind
 from ..errors import DeviceError
-from ..records import Cost, Entry, Quantity
+from ..records import Cost, Entry, How, Quantity
 from .curve import Curve
 
 __all__ = ["RoutePlan", "alone", "cost_per_patch", "least", "predict"]
@@ -133,14 +133,14 @@ def _compose(steps: Sequence[_Step], paper_macs: float) -> Cost:
         below += (middle - low) ** 2
         above += (high - middle) ** 2
     total_s = sum(parts_s.values())
-    unstable = [entry.key for step in steps for entry in step.points.values() if not entry.latency.stable]
+    how, source = _origin([entry for step in steps for entry in step.points.values()])
     return Cost(
         macs=_macs(steps),
         paper_macs=paper_macs,
         latency_s=Quantity(
             value=total_s,
-            how="predicted",
-            source="sum of the profile's medians" + (f"; not stable: {', '.join(unstable)}" if unstable else ""),
+            how=how,
+            source=source,
             low=total_s - below**0.5,
             high=total_s + above**0.5,
         ),
@@ -148,6 +148,19 @@ def _compose(steps: Sequence[_Step], paper_macs: float) -> Cost:
         memory_bytes=_memory(steps),
         parts_s=parts_s,
     )
+
+
+def _origin(entries: Sequence[Entry]) -> tuple[How, str]:
+    """A sum is no better than its worst part, which it names."""
+    estimated = [entry for entry in entries if entry.latency.how == "estimated"]
+    if estimated:
+        return "estimated", estimated[0].latency.verdict
+    source = "sum of the profile's medians"
+    if told := [entry.key for entry in entries if entry.latency.how == "predicted"]:
+        source += f"; told from other sizes: {', '.join(told)}"
+    if unstable := [entry.key for entry in entries if not entry.latency.stable]:
+        source += f"; not stable: {', '.join(unstable)}"
+    return "predicted", source
 
 
 def _macs(steps: Sequence[_Step]) -> float:

@@ -6,7 +6,7 @@ open_bench(device) → open_profile(path, bench) → ensure(workloads) → Entry
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ..records import Entry, Machine, Profile, read_record
 from .bench import NOT_ASKED, Bench
 from .local import LocalBench
 from .machine import identity
+from .unprofiled import tell, uncertainty
 from .workload import Workload
 
 __all__ = ["ProfileStore", "open_bench", "open_profile"]
@@ -45,32 +46,39 @@ class ProfileStore:
     def __init__(self, path: Path, bench: Bench, profile: Profile) -> None:
         self.path, self.bench, self.profile = path, bench, profile
 
-    def ensure(self, workloads: Sequence[Workload], *, progress: Progress, energy: bool = True) -> dict[str, Entry]:
+    def ensure(
+        self, workloads: Sequence[Workload], *, progress: Progress, energy: bool = True, within: float = 0.0
+    ) -> dict[str, Entry]:
         """All entries of the profile, after measuring the ``workloads`` it lacks.
 
-        Modules are moved to the device and put into eval mode. The file is rewritten, whole, after every entry.
-        ``energy`` False leaves energy out, with the reason. Raises DeviceError when a sensor or the way to the
-        device fails midway, ConfigError for a meter that does not exist.
+        Those of networks not profiled are told from the others instead where that is sure ``within`` this share of
+        their latency, and kept as predicted. Modules are moved to the device and put into eval mode. The file is
+        rewritten, whole, after every entry. ``energy`` False leaves energy out, with the reason. Raises DeviceError
+        when a sensor or the way to the device fails midway, ConfigError for a meter that does not exist.
         """
-        missing = {load.key: load for load in workloads if self._lacks(load.key, energy)}
+        missing = {load.key: load for load in workloads if self._lacks(load.key, energy, within)}
+        if missing and within:
+            self._keep(told := tell(list(missing.values()), self.profile.entries, within=within), 0.0)
+            missing = {key: load for key, load in missing.items() if key not in told}
         if missing:
             begun = time.monotonic()
             known = self.profile.entries
             for entry in self.bench.measure(list(missing.values()), known=known, progress=progress, energy=energy):
                 now = time.monotonic()
-                self.profile = self.profile.model_copy(
-                    update={
-                        "entries": {**self.profile.entries, entry.key: entry},
-                        "seconds": self.profile.seconds + now - begun,
-                    }
-                )
+                self._keep({entry.key: entry}, now - begun)
                 begun = now
-                self.profile.write(self.path)
         return dict(self.profile.entries)
 
-    def _lacks(self, key: str, energy: bool) -> bool:
+    def _keep(self, entries: Mapping[str, Entry], seconds: float) -> None:
+        update = {"entries": {**self.profile.entries, **entries}, "seconds": self.profile.seconds + seconds}
+        self.profile = self.profile.model_copy(update=update)
+        self.profile.write(self.path)
+
+    def _lacks(self, key: str, energy: bool, within: float) -> bool:
         entry = self.profile.entries.get(key)
-        return entry is None or (energy and entry.energy.reason == NOT_ASKED)
+        if entry is None or (energy and entry.energy.reason == NOT_ASKED):
+            return True
+        return entry.latency.how == "predicted" and uncertainty(entry.latency) > within
 
 
 def _refuse_other(known: Machine, here: Machine, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..records import Machine, Profile, Quantity, TrialRecord
+from ..records import Latency, Machine, Profile, Quantity, TrialRecord
 from . import words
 from .info import Info
 
@@ -109,13 +109,17 @@ def _entries(device: str, profile: Profile) -> list[tuple[str, ...]]:
             f"{entry.macs / 1e9:.3g}",
             f"{words.figure('latency', entry.latency.median_s)} "
             f"({words.figure('latency', entry.latency.low_s)} … "
-            f"{words.figure('latency', entry.latency.high_s)}, {entry.latency.samples} samples)",
+            f"{words.figure('latency', entry.latency.high_s)}, {_samples(entry.latency)})",
             "too few samples" if entry.latency.p95_s is None else words.figure("latency", entry.latency.p95_s),
             words.energy(entry.energy),
             ("stable: " if entry.latency.stable else "unstable: ") + entry.latency.verdict,
         )
         for entry in profile.entries.values()
     ]
+
+
+def _samples(latency: Latency) -> str:
+    return f"{latency.samples} samples" if latency.how == "measured" else latency.how
 
 
 def _predictions(trials: Sequence[TrialRecord]) -> tuple[tuple[str, str, str, str], ...]:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..cost import synchronizer, time_interleaved, using_threads
+from ..cost import runtime_for, synchronizer, time_interleaved, using_threads
 from ..data import SegmentationData
 from ..evaluate import image_iou
 from ..pareto import front
@@ -42,7 +42,7 @@ def finish(run: RunFolder, bench: Bench) -> None:
         pipeline = _deployed(trained, bench)
         if trial.test is None:
             trial.test = evaluation(trained, priced, bench, "test")
-            trial.measured_latency = _time(pipeline, bench)
+            trial.measured_latency = _end_to_end(pipeline, bench)
             trial.write(run.trial_file(trial.number))
         shown += _gallery(pipeline, trial, bench.data, run, bench.cost_device)
         bench.progress.advance(done + 1, f"IoU {trial.test.iou:.3f}")
@@ -54,6 +54,16 @@ def _deployed(trained: Trained, bench: Bench) -> RoutedPipeline:
     # Copies: the evaluation goes on with the originals, on the training device.
     models = [copy.deepcopy(model).to(bench.cost_device).eval() for model in trained.models]
     return RoutedPipeline(trained.config, models, copy.deepcopy(trained.policy).to(bench.cost_device).eval())
+
+
+def _end_to_end(pipeline: RoutedPipeline, bench: Bench) -> Quantity:
+    """Through the runtime of the profile, or why it is not timed."""
+    device_bench = bench.profile.bench
+    if not device_bench.here:
+        reason = f"{device_bench.device.name} is not this machine; paser-opt validate runs whole routes on it"
+        return Quantity(value=None, how="measured", reason=reason)
+    runtime = runtime_for(device_bench.device, device_bench.where)
+    return _time(pipeline.through(runtime, bench.data.test.images[:1].to(device_bench.where)), bench)
 
 
 def _time(pipeline: RoutedPipeline, bench: Bench) -> Quantity:

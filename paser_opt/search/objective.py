@@ -61,9 +61,9 @@ class Priced:
 
 
 def price(config: PipelineConfig, bench: Bench) -> Priced:
-    """Measure the steps of ``config`` that the profile does not hold yet; nothing else runs meanwhile."""
+    """Measure the steps of ``config`` that the profile neither holds nor tells; nothing else runs meanwhile."""
     steps, plan = workloads(config, height=bench.data.height, width=bench.data.width, device=bench.cost_device)
-    entries = bench.profile.ensure(steps, progress=bench.progress)
+    entries = bench.profile.ensure(steps, progress=bench.progress, within=bench.study.predict_within)
     priced = Priced(config, plan, entries)
     energy_matters = "energy" in bench.study.objectives or bench.study.budget.max_energy_j is not None
     if energy_matters or config.reward_cost == "energy":

@@ -1,0 +1,90 @@
+"""A data sheet as a bench: what the device could do at best, for one that is not there. Everything is estimated.
+
+latency = max(2·MACs / peak FLOP/s, bytes moved / memory bandwidth), the roofline (Williams, Waterman & Patterson,
+CACM 52(4), 2009); real latencies are longer, small layers' many times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from ..config import Device
+from ..errors import DeviceError
+from ..progress import Progress
+from ..records import Energy, Entry, Latency, Machine, Memory
+from .bench import NOT_ASKED
+from .energy import no_energy
+from .flops import Counted, count
+from .memory import weight_bytes
+from .workload import Workload
+
+__all__ = ["RooflineBench"]
+
+_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+_WORDS = "estimated: the roofline of the data sheet, a lower bound; not measured"
+
+
+class RooflineBench:
+    """The figures of ``device``'s TOML. Raises DeviceError when they are not in it."""
+
+    here = False
+
+    def __init__(self, device: Device) -> None:
+        missing = [name for name in ("peak_flops_per_s", "memory_bytes_per_s") if getattr(device, name) is None]
+        if not (device.peak_flops_per_s and device.memory_bytes_per_s):
+            raise DeviceError(
+                f"device {device.name}: an estimate needs {' and '.join(missing)} in its TOML, "
+                "each as { value = …, source = … }"
+            )
+        self.device, self.where = device, torch.device("cpu")
+        self.flops_per_s, self.bytes_per_s = device.peak_flops_per_s.value, device.memory_bytes_per_s.value
+        self.machine = Machine(
+            device=device.name,
+            system="none: estimated",
+            processor=device.description or device.name,
+            cores=0,
+            threads=0,
+            runtime="roofline",
+            precision=device.precision,
+            state={"peak_flops_per_s": device.peak_flops_per_s.source,
+                   "memory_bytes_per_s": device.memory_bytes_per_s.source},
+        )  # fmt: skip
+
+    def measure(
+        self, workloads: Sequence[Workload], *, known: Mapping[str, Entry], progress: Progress, energy: bool
+    ) -> Iterator[Entry]:
+        """Every workload is run once here to be counted; its cost is arithmetic."""
+        progress.stage("estimate", len(workloads))
+        for done, load in enumerate(workloads, start=1):
+            counted = count(load.module.eval(), load.inputs)
+            latency_s = max(2 * counted.macs / self.flops_per_s, self._bytes(load, counted) / self.bytes_per_s)
+            yield Entry(
+                key=load.key,
+                batch=load.batch,
+                architecture=load.architecture,
+                params=counted.params,
+                macs=counted.macs,
+                uncounted=counted.uncounted,
+                work=counted.work,
+                latency=Latency(how="estimated", median_s=latency_s, low_s=latency_s, high_s=latency_s, samples=0,
+                                stable=False, verdict=_WORDS),
+                energy=self._energy(latency_s) if energy else no_energy(NOT_ASKED),
+                memory=Memory(peak_bytes=None, weight_bytes=weight_bytes(load.module), how="counted", source="none",
+                              reason="a roofline says nothing of memory"),
+            )  # fmt: skip
+            progress.advance(done, load.key)
+
+    def _bytes(self, load: Workload, counted: Counted) -> int:
+        """Every convolution reads its input and weights and writes its output; other steps read and write images."""
+        if counted.work:
+            return _BYTES[self.device.precision] * (counted.work.activations[0] + counted.work.weights)
+        return 2 * sum(x.nbytes for x in load.inputs)
+
+    def _energy(self, latency_s: float) -> Energy:
+        power = self.device.max_power_w
+        if power is None:
+            return no_energy(f"device {self.device.name} has no max_power_w in its TOML to estimate from")
+        return Energy(gross_j=power.value * latency_s, net_j=None, how="estimated", source=power.source,
+                      reason=f"estimated latency × {power.value:g} W")  # fmt: skip
