@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from paser_opt.config import PipelineConfig, PolicyConfig, UNetConfig
+from paser_opt.config import Device, PipelineConfig, PolicyConfig, UNetConfig
+from paser_opt.cost import runtime_for
 from paser_opt.models import build_policy, build_unet
 from paser_opt.patches import confusion, split, split_mask
-from paser_opt.routing import Decide, RoutedPipeline, batch_points, workloads
+from paser_opt.routing import Decide, GivenRoute, RoutedPipeline, batch_points, workloads
 
 SIZES = (
     UNetConfig(base=4, depth=1, classes=3),
@@ -105,3 +106,32 @@ def test_every_step_of_the_plan_is_a_workload_that_runs():
     assert [sorted(points) for points in plan.models] == [[1, 2, 4, 6]] * 2
     for step in steps:
         step.module(*step.inputs)
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnx"])
+def test_a_pipeline_through_a_runtime_gives_the_same_masks(runtime):
+    config = PipelineConfig(models=SIZES, grid=(2, 3), halo=2)
+    models = [build_unet(size, seed=i).eval() for i, size in enumerate(SIZES)]
+    policy = build_policy(PolicyConfig(stride=2), models=3, grid=(2, 3), classes=3, channels=1, seed=3).eval()
+    image = torch.randn(1, 1, 25, 31, generator=torch.Generator().manual_seed(0))
+    pipeline = RoutedPipeline(config, models, policy)
+    device = Device(name="here", local=True, runtime=runtime)
+    prepared = pipeline.through(runtime_for(device, torch.device("cpu")), image)
+    ours, theirs = pipeline.run(image), prepared.run(image)
+    assert torch.equal(ours.route, theirs.route)
+    assert (ours.masks == theirs.masks).float().mean() > 0.999
+    for route in ([[0] * 6], [[2] * 6], [[0, 1, 2, 1, 0, 2]]):
+        given = torch.tensor(route)
+        with torch.inference_mode():
+            masks, taken, _ = prepared(image, given)
+            expected, _ = GivenRoute(pipeline)(image, given)
+        assert torch.equal(taken, given)
+        assert (masks == expected).float().mean() > 0.999
+
+
+def test_a_given_route_is_taken():
+    config = PipelineConfig(models=SIZES, grid=(2, 2))
+    pipeline = RoutedPipeline(config, [Always(0), Always(1), Always(2)], Fixed([[0, 0], [0, 0]]))
+    masks, confidence = GivenRoute(pipeline)(torch.zeros(1, 1, 2, 2), torch.tensor([[2, 1, 1, 0]]))
+    assert masks.tolist() == [[[2, 1], [1, 0]]]
+    assert confidence.shape == (1, 4)  # the policy has run all the same
