@@ -18,6 +18,7 @@ from .errors import RunError
 
 __all__ = [
     "FORMAT",
+    "Agreement",
     "Alone",
     "Cost",
     "DataSummary",
@@ -31,8 +32,10 @@ __all__ = [
     "Memory",
     "Profile",
     "Quantity",
+    "RoutePair",
     "RunRecord",
     "TrialRecord",
+    "Validation",
     "Versus",
     "Work",
     "read_record",
@@ -210,6 +213,38 @@ class Profile(Record):
     created: str
     seconds: float
     entries: dict[str, Entry]
+
+
+class RoutePair(Record):
+    """One route of one pipeline, predicted and measured."""
+
+    pipeline: str
+    route: str
+    counts: list[int] = Field(description="patches kept by f_0 … f_m")
+    predicted: Quantity
+    measured: Latency
+    macs: float = Field(description="full convention")
+    params: float = Field(description="the paper's cost: f_0's parameters, and f_i's for its share of the patches")
+    unprofiled: bool = Field(description="some model's latency was told from other sizes")
+
+
+class Agreement(Record):
+    """How well one way to price a route tells its measured latency, over all pairs."""
+
+    cost: str
+    mape: float = Field(description="mean of |predicted / measured - 1|")
+    bias: float = Field(description="mean of predicted / measured - 1")
+    within_10: float = Field(description="share of pairs within ±10 %")
+    spearman: float | None = Field(description="rank correlation; None for a single pair")
+
+
+class Validation(Record):
+    """Predicted beside measured on one device."""
+
+    format: int = FORMAT
+    machine: Machine
+    pairs: list[RoutePair]
+    agreement: list[Agreement]
 
 
 # --- results ------------------------------------------------------------------------------------------

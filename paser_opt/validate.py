@@ -1,0 +1,176 @@
+"""Predicted beside measured: whole routes run for real on the device that the prediction speaks of."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .config import PipelineConfig, UNetConfig
+from .cost import ProfileStore, RoutePlan, Workload, predict
+from .models import UNet, build_policy, build_unet
+from .progress import Progress
+from .records import Agreement, Entry, RoutePair, TrialRecord, Validation
+from .routing import GivenRoute, RoutedPipeline, workloads
+
+__all__ = ["Subject", "agreement", "mixes", "subjects", "validate"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A pipeline and the routes to run it on."""
+
+    name: str
+    config: PipelineConfig
+    routes: Mapping[str, tuple[int, ...]]
+    """name → patches of one image kept by f_0 … f_m"""
+
+
+def subjects(trials: Sequence[TrialRecord], most: int) -> list[Subject]:
+    """At most ``most`` different families of the complete ``trials``, evenly from the fastest to the slowest."""
+    families: dict[tuple[object, ...], tuple[float, Subject]] = {}
+    for trial in trials:
+        if trial.state != "complete" or trial.val is None:
+            continue
+        config = trial.pipeline
+        family = (config.models, config.grid, config.halo, config.mc_samples, config.policy)
+        subject = Subject(f"trial {trial.number}", config, mixes(config, trial.val.usage))
+        families.setdefault(family, (trial.val.cost.latency_s.value or 0.0, subject))
+    ranked = [subject for _, subject in sorted(families.values(), key=lambda one: one[0])]
+    chosen = sorted({round(i) for i in np.linspace(0, len(ranked) - 1, min(most, len(ranked)))})
+    return [ranked[i] for i in chosen]
+
+
+def mixes(config: PipelineConfig, usage: Sequence[float] | None = None) -> dict[str, tuple[int, ...]]:
+    """Routes of one image from the cheapest to the dearest, and one with a trial's own ``usage`` of the models."""
+    models, patches = len(config.models), config.grid[0] * config.grid[1]
+
+    def shares(*share: float) -> tuple[int, ...]:
+        sent = [round(one * patches) for one in share[1:]]
+        while sum(sent) > patches:
+            sent[sent.index(max(sent))] -= 1
+        return (patches - sum(sent), *sent)
+
+    routes = {
+        "all kept": shares(1, *[0] * (models - 1)),
+        "a quarter sent on": shares(0.75, *[0.25 / (models - 1)] * (models - 1)),
+        "half sent on": shares(0.5, *[0.5 / (models - 1)] * (models - 1)),
+        "all to the largest": shares(0, *[0] * (models - 2), 1),
+    }
+    if usage is not None:
+        routes["its own usage"] = shares(*usage)
+    names = {counts: name for name, counts in routes.items()}  # each route once
+    return {name: counts for counts, name in names.items()}
+
+
+def validate(
+    chosen: Sequence[Subject],
+    profile: ProfileStore,
+    *,
+    height: int,
+    width: int,
+    within: float,
+    progress: Progress,
+) -> Validation:
+    """Each route of each pipeline on one image, predicted from ``profile`` and run whole on its bench.
+
+    The profile is completed first; sizes it lacks are told ``within`` this share or measured. Weights are drawn at
+    random: they do not change the cost.
+    """
+    bench, device = profile.bench, profile.bench.where
+    net = cache(lambda size: build_unet(size, seed=0).to(device).eval())
+    plans = []
+    for subject in chosen:
+        steps, plan = workloads(subject.config, height=height, width=width, device=device)
+        plans.append(plan)
+        profile.ensure(steps, progress=progress, energy=False, within=within)
+    channels = chosen[0].config.models[0].in_channels
+    image = torch.randn(1, channels, height, width, device=device)
+    pairs = []
+    for subject, plan in zip(chosen, plans, strict=True):
+        pipeline = _pipeline(subject.config, net)
+        for name, counts in subject.routes.items():
+            # Alone, as on a device that does nothing else: beside a large route a small one finds its caches cold.
+            load = Workload(f"{subject.name}: {name}", GivenRoute(pipeline), (image, _route(counts, device)), 1)
+            (run,) = bench.measure([load], known={}, progress=progress, energy=False)
+            pairs.append(_pair(subject, plan, name, counts, profile.profile.entries, run))
+    return Validation(machine=bench.machine, pairs=pairs, agreement=agreement(pairs))
+
+
+def _pipeline(config: PipelineConfig, net: Callable[[UNetConfig], UNet]) -> RoutedPipeline:
+    nets = [net(size) for size in config.models]
+    size = config.models[0]
+    policy = build_policy(
+        config.policy, models=len(nets), grid=config.grid, classes=size.classes, channels=size.in_channels, seed=0
+    )
+    return RoutedPipeline(config, nets, policy.to(nets[0].stem.weight.device).eval())
+
+
+def _route(counts: Sequence[int], device: torch.device) -> Tensor:
+    """(1, P): models in a fixed, scattered order of patches."""
+    route = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    return route[torch.randperm(len(route), generator=torch.Generator().manual_seed(0))][None].to(device)
+
+
+def _pair(
+    subject: Subject, plan: RoutePlan, name: str, counts: tuple[int, ...], entries: Mapping[str, Entry], run: Entry
+) -> RoutePair:
+    cost = predict(entries, plan, np.array([counts]))
+    screened = entries[plan.screen_once].params
+    sent = [n / sum(counts) * entries[next(iter(points.values()))].params
+            for n, points in zip(counts[1:], plan.models, strict=True)]  # fmt: skip
+    return RoutePair(
+        pipeline=subject.name,
+        route=name,
+        counts=list(counts),
+        predicted=cost.latency_s,
+        measured=run.latency,
+        macs=cost.macs,
+        params=screened + sum(sent),
+        unprofiled=any(entries[key].latency.how == "predicted" for key in _keys(plan)),
+    )
+
+
+def _keys(plan: RoutePlan) -> Iterable[str]:
+    return (plan.screen, *(key for points in plan.models for key in points.values()))
+
+
+def agreement(pairs: Sequence[RoutePair]) -> list[Agreement]:
+    """How well each way to price a route tells its measured latency; parameters and FLOPs scaled as fits best."""
+    measured = np.array([pair.measured.median_s for pair in pairs])
+    return [
+        _agreement(name, np.array(costs), measured, scaled=scaled)
+        for name, costs, scaled in (
+            ("measured cost model", [pair.predicted.value or 0.0 for pair in pairs], False),
+            ("FLOPs", [pair.macs for pair in pairs], True),
+            ("parameters", [pair.params for pair in pairs], True),
+        )
+    ]
+
+
+def _agreement(name: str, costs: Array, measured: Array, *, scaled: bool) -> Agreement:
+    factor = statistics.median((measured / costs).tolist()) if scaled else 1.0
+    errors = costs * factor / measured - 1
+    return Agreement(
+        cost=name,
+        mape=float(np.abs(errors).mean()),
+        bias=float(errors.mean()),
+        within_10=float((np.abs(errors) <= 0.1).mean()),
+        spearman=float(np.corrcoef(_ranks(costs), _ranks(measured))[0, 1]) if len(costs) > 1 else None,
+    )
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks (P,), ties sharing their mean: Pearson's correlation of these is Spearman's."""
+    below = (values[:, None] > values[None]).sum(axis=1)
+    equal = (values[:, None] == values[None]).sum(axis=1)
+    ranks: Array = below + (equal - 1) / 2
+    return ranks
