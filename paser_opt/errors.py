@@ -8,9 +8,8 @@
     └── DivergedError           a training produced NaN or infinity (ends its trial, not the search)
 
 A message names the file or field and the mend. A fault of this program is never a PaserError.
+Shipped to boards: Python 3.6, standard library only.
 """
-
-from __future__ import annotations
 
 __all__ = ["ConfigError", "DataError", "DeviceError", "DivergedError", "PaserError", "RunError"]
 

@@ -9,12 +9,22 @@ import torch
 
 from ..config import Device
 from ..progress import Progress
-from ..records import Entry, Machine
+from ..records import Energy, Entry, Latency, Machine, Memory
+from .energy import CallEnergy
+from .flops import Counted
+from .latency import Effort, Timing
 from .workload import Workload
 
-__all__ = ["NOT_ASKED", "Bench"]
+__all__ = ["EFFORT", "NOT_ASKED", "Bench", "measured"]
 
 NOT_ASKED = "energy was not asked for"
+
+EFFORT = Effort(
+    min_samples=90,  # the fewest that carry a 95th percentile
+    max_samples=400,
+    target_spread=0.03,
+    max_seconds=0.5,  # of one workload's samples; forty small workloads stay within 25 s
+)
 
 
 class Bench(Protocol):
@@ -35,3 +45,19 @@ class Bench(Protocol):
         ``energy`` False leaves energy out, with NOT_ASKED as the reason. Raises DeviceError when a sensor or
         the way to the device fails midway, ConfigError for a meter that does not exist.
         """
+
+
+def measured(load: Workload, counted: Counted, timing: Timing, energy: CallEnergy, memory: Memory) -> Entry:
+    """What was measured of ``load``, here or on a board, as a record of the profile."""
+    return Entry(
+        key=load.key,
+        batch=load.batch,
+        architecture=load.architecture,
+        params=counted.params,
+        macs=counted.macs,
+        uncounted=counted.uncounted,
+        work=counted.work,
+        latency=Latency.model_validate(timing._asdict()),
+        energy=Energy.model_validate(energy._asdict()),
+        memory=memory,
+    )

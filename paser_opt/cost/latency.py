@@ -2,19 +2,16 @@
 
 The interval of the median is the distribution-free one between two order statistics (binomial, p = 1/2).
 Because sampling stops as soon as it is narrow enough, its true coverage lies a little under 95 %.
-"""
 
-from __future__ import annotations
+Shipped to boards: Python 3.6, standard library only.
+"""
 
 import time
 from bisect import insort
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..records import Latency
-
-__all__ = ["LEAST_SAMPLES", "median_ranks", "time_interleaved"]
+__all__ = ["LEAST_SAMPLES", "Effort", "Timing", "median_ranks", "time_interleaved"]
 
 LEAST_SAMPLES = 6
 """The fewest samples whose extremes hold the median with 95 %: 1 − 2·(1/2)^6 = 0.969, with five 0.9375."""
@@ -24,7 +21,7 @@ _WARM_UP_ROUNDS = 2  # the first call allocates and picks kernels: 24 ms for 2 m
 
 
 @lru_cache(maxsize=4096)
-def median_ranks(samples: int) -> tuple[int, int]:
+def median_ranks(samples: int) -> Tuple[int, int]:
     """0-based ranks (low, high) of the sorted samples between which the median lies with ≥ 95 %.
 
     The narrowest symmetric pair with P(low < B ≤ high) ≥ 0.95, B binomial (samples, 1/2); the extremes if
@@ -39,11 +36,32 @@ def median_ranks(samples: int) -> tuple[int, int]:
     return low, samples - 1 - low
 
 
-@dataclass
+class Effort(NamedTuple):
+    """How long calls are timed: see :func:`time_interleaved`."""
+
+    min_samples: int
+    max_samples: int
+    target_spread: float
+    max_seconds: float
+
+
+class Timing(NamedTuple):
+    """Wall time of one call, seconds: what :class:`~paser_opt.records.Latency` keeps."""
+
+    median_s: float
+    p95_s: Optional[float]
+    low_s: float
+    high_s: float
+    samples: int
+    stable: bool
+    verdict: str
+
+
 class _Samples:
-    spent_ns: int = 0
-    in_order: list[int] = field(default_factory=list)
-    ranked: list[int] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.spent_ns = 0
+        self.in_order: List[int] = []
+        self.ranked: List[int] = []
 
     def add(self, duration_ns: int) -> None:
         self.spent_ns += duration_ns
@@ -55,7 +73,7 @@ class _Samples:
         return _median(self.ranked)
 
     @property
-    def interval_ns(self) -> tuple[int, int]:
+    def interval_ns(self) -> Tuple[int, int]:
         low, high = median_ranks(len(self.ranked))
         return self.ranked[low], self.ranked[high]
 
@@ -71,6 +89,10 @@ def _median(ranked: Sequence[int]) -> float:
     return float(ranked[middle]) if len(ranked) % 2 else (ranked[middle - 1] + ranked[middle]) / 2
 
 
+def _now_ns() -> int:
+    return int(time.perf_counter() * 1e9)  # perf_counter_ns came with Python 3.7
+
+
 def time_interleaved(
     calls: Sequence[Callable[[], object]],
     *,
@@ -79,9 +101,9 @@ def time_interleaved(
     max_samples: int,
     target_spread: float,
     max_seconds: float,
-    clock: Callable[[], int] = time.perf_counter_ns,
+    clock: Callable[[], int] = _now_ns,
     on_done: Callable[[int], object] = lambda done: None,
-) -> list[Latency]:
+) -> List[Timing]:
     """Latency of every call, taken in rounds A B C A B C … after a warm-up.
 
     A call leaves the rounds when, after ``min_samples``, the half-width of its median's 95 % interval is
@@ -121,11 +143,11 @@ def _finished(samples: _Samples, min_samples: int, max_samples: int, target_spre
     return narrow or samples.spent_ns >= max_seconds * 1e9
 
 
-def _latency(samples: _Samples, min_samples: int, target_spread: float) -> Latency:
+def _latency(samples: _Samples, min_samples: int, target_spread: float) -> Timing:
     taken = len(samples.ranked)
     low, high = samples.interval_ns
     stable = taken >= LEAST_SAMPLES and samples.spread <= target_spread
-    return Latency(
+    return Timing(
         median_s=samples.median_ns / 1e9,
         p95_s=samples.ranked[-(-95 * taken // 100) - 1] / 1e9 if taken >= _P95_SAMPLES else None,
         low_s=low / 1e9,

@@ -10,22 +10,17 @@ from torch import Tensor
 
 from ..config import Device
 from ..progress import Progress
-from ..records import Energy, Entry, Latency
-from .bench import NOT_ASKED
-from .energy import EnergyBench, choose, no_energy
+from ..records import Entry
+from .bench import EFFORT, NOT_ASKED, measured
+from .energy import CallEnergy, EnergyBench, choose, missing
 from .flops import count
-from .latency import time_interleaved
+from .latency import Timing, time_interleaved
 from .machine import describe_machine, local_device, synchronizer, using_threads
 from .memory import measure_memory
 from .runtimes import Executable, runtime_for
 from .workload import Workload
 
 __all__ = ["LocalBench"]
-
-_MIN_SAMPLES = 90  # the fewest that carry a 95th percentile
-_MAX_SAMPLES = 400
-_TARGET_SPREAD = 0.03
-_MAX_SECONDS = 0.5  # of one workload's samples; forty small workloads stay within 25 s
 
 
 class LocalBench:
@@ -52,32 +47,14 @@ class LocalBench:
                 progress.advance(done, load.key)
             calls = self._prepare(workloads, progress)
             progress.stage("latency", len(workloads))
-            latencies = time_interleaved(
-                calls,
-                synchronize=synchronize,
-                min_samples=_MIN_SAMPLES,
-                max_samples=_MAX_SAMPLES,
-                target_spread=_TARGET_SPREAD,
-                max_seconds=_MAX_SECONDS,
-                on_done=progress.advance,
-            )
+            timings = time_interleaved(calls, synchronize=synchronize, on_done=progress.advance, **EFFORT._asdict())
             progress.stage("memory and energy", len(workloads))
-            measure_energy = self._energy(synchronize, known) if energy else partial(_no_energy, NOT_ASKED)
-            for done, (load, counted, call, latency) in enumerate(
-                zip(workloads, counts, calls, latencies, strict=True), start=1
+            measure_energy = self._energy(synchronize, known) if energy else partial(_without, NOT_ASKED)
+            for done, (load, counted, call, timing) in enumerate(
+                zip(workloads, counts, calls, timings, strict=True), start=1
             ):
-                yield Entry(
-                    key=load.key,
-                    batch=load.batch,
-                    architecture=load.architecture,
-                    params=counted.params,
-                    macs=counted.macs,
-                    uncounted=counted.uncounted,
-                    work=counted.work,
-                    latency=latency,
-                    energy=measure_energy(call, latency),
-                    memory=measure_memory(call, load.module, self.where),
-                )
+                spent = measure_energy(call, timing)
+                yield measured(load, counted, timing, spent, measure_memory(call, load.module, self.where))
                 progress.advance(done, load.key)
 
     def _inputs(self, load: Workload) -> tuple[Tensor, ...]:
@@ -101,15 +78,15 @@ class LocalBench:
 
     def _energy(
         self, synchronize: Callable[[], object], known: Mapping[str, Entry]
-    ) -> Callable[[Callable[[], object], Latency], Energy]:
+    ) -> Callable[[Callable[[], object], Timing], CallEnergy]:
         meter = choose(self.device)
         if isinstance(meter, str):
-            return partial(_no_energy, meter)
+            return partial(_without, meter)
         return EnergyBench(meter, synchronize=synchronize, estimated_w=_estimated_w(known)).measure
 
 
-def _no_energy(reason: str, call: Callable[[], object], latency: Latency) -> Energy:
-    return no_energy(reason)
+def _without(reason: str, call: Callable[[], object], timing: Timing) -> CallEnergy:
+    return missing(reason)
 
 
 def _estimated_w(entries: Mapping[str, Entry]) -> tuple[float, str] | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,28 +15,17 @@ import torch
 from ..config import Device
 from ..errors import DeviceError
 from ..records import Machine
+from . import board
 
 __all__ = ["describe_machine", "identity", "local_device", "synchronizer", "thread_count", "using_threads"]
 
-_ROOT = Path("/")
-_STATE_FILES = {
-    "governor": "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
-    "intel_no_turbo": "sys/devices/system/cpu/intel_pstate/no_turbo",
-    "load_average": "proc/loadavg",
-}
-_STATE_COMMANDS = {
-    "power_mode": ("nvpmodel", "-q"),
-    "clocks": ("jetson_clocks", "--show"),
-    "throttled": ("vcgencmd", "get_throttled"),
-}
 
-
-def local_device(device: Device, *, root: Path = _ROOT) -> torch.device:
+def local_device(device: Device, *, root: Path = board.ROOT) -> torch.device:
     """The torch device that ``device`` means on this machine; ``root`` stands for / in tests.
 
     Raises DeviceError, with what to do, when this machine is not that device or torch cannot use it.
     """
-    if not device.local and not _matches(device.match, _identities(root)):
+    if not device.local and not board.matches(device.match, _identities(root)):
         known = f"none of {', '.join(device.match)} is in" if device.match else "its TOML names no match for"
         raise DeviceError(
             f"device {device.name} is not this machine ({known} the device tree or a GPU's name): "
@@ -61,7 +47,7 @@ def local_device(device: Device, *, root: Path = _ROOT) -> torch.device:
 
 def thread_count(device: Device) -> int:
     """CPU threads of a measurement."""
-    return device.threads or os.cpu_count() or 1
+    return device.threads or board.core_count()
 
 
 def synchronizer(where: torch.device) -> Callable[[], object]:
@@ -84,7 +70,7 @@ def using_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def describe_machine(device: Device, where: torch.device, *, root: Path = _ROOT) -> Machine:
+def describe_machine(device: Device, where: torch.device, *, root: Path = board.ROOT) -> Machine:
     """The identity and the present state of this machine, as ``device`` on torch device ``where``."""
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     accelerator = None
@@ -92,27 +78,25 @@ def describe_machine(device: Device, where: torch.device, *, root: Path = _ROOT)
         accelerator = torch.cuda.get_device_name(where)
         versions["cuda"] = str(torch.version.cuda)
         versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
-        driver = re.search(r"Module\s+(\S+)", _text(root / "proc/driver/nvidia/version"))
+        driver = re.search(r"Module\s+(\S+)", board.read_text(root / "proc/driver/nvidia/version"))
         if driver:
             versions["driver"] = driver[1]
     elif where.type == "mps":
         accelerator = "Apple GPU"
     if device.runtime.startswith("onnx"):
         versions["onnxruntime"] = version("onnxruntime")
-    state = {name: text for name, file in _STATE_FILES.items() if (text := _text(root / file))}
-    state |= {name: text for name, command in _STATE_COMMANDS.items() if (text := _output(command))}
     return Machine(
         device=device.name,
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=_processor(root),
-        cores=os.cpu_count() or 1,
+        system=board.system(),
+        processor=board.processor(root),
+        cores=board.core_count(),
         threads=thread_count(device),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None,
+        memory_bytes=board.memory_bytes(),
         accelerator=accelerator,
         runtime="eager" if device.runtime == "auto" else device.runtime,
         precision=device.precision,
         versions=versions,
-        state=state,
+        state=board.state(root),
     )
 
 
@@ -129,37 +113,5 @@ def identity(machine: Machine) -> dict[str, str]:
 
 
 def _identities(root: Path) -> str:
-    compatible = _text(root / "proc/device-tree/compatible").replace("\0", " ")
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return " ".join([compatible, *gpus])
-
-
-def _matches(words: tuple[str, ...], text: str) -> bool:
-    """Whole words only: H200 must not match GH200."""
-    return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) for word in words)
-
-
-def _processor(root: Path) -> str:
-    model = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)
-    if model:
-        return model[1].strip()
-    board = _text(root / "proc/device-tree/model").strip("\0")
-    return board or _output(("sysctl", "-n", "machdep.cpu.brand_string")) or platform.processor() or "unknown"
-
-
-def _text(path: Path) -> str:
-    """The file's text, empty where this system has no such file."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
-
-
-def _output(command: tuple[str, ...]) -> str:
-    """What the command prints, empty where it is not installed or fails."""
-    if shutil.which(command[0]) is None:
-        return ""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    return " ".join([board.compatible(root), *gpus])

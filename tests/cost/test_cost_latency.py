@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from paser_opt.cost.latency import median_ranks, time_interleaved
-from paser_opt.records import Latency
+from paser_opt.cost.latency import Timing, median_ranks, time_interleaved
 
 WARM_UP = 2
 
@@ -37,7 +36,7 @@ class FakeTime:
         return run
 
 
-def timed(time: FakeTime, *calls: Callable[[], None], **knobs: float) -> list[Latency]:
+def timed(time: FakeTime, *calls: Callable[[], None], **knobs: float) -> list[Timing]:
     settings = {"min_samples": 6, "max_samples": 100, "target_spread": 0.03, "max_seconds": 1.0} | knobs
     return time_interleaved(calls, synchronize=time.synchronize, clock=time.clock, **settings)  # type: ignore[arg-type]
 

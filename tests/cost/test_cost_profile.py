@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from paser_opt.config import Device
 from paser_opt.cost import local as local_module
+from paser_opt.cost.bench import EFFORT
 from paser_opt.cost.local import LocalBench
 from paser_opt.cost.machine import describe_machine, local_device
 from paser_opt.cost.profile import ProfileStore, open_profile
@@ -43,8 +44,7 @@ def workload(key: str, module: nn.Module) -> Workload:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_module, "_MIN_SAMPLES", 6)
-    monkeypatch.setattr(local_module, "_MAX_SAMPLES", 12)
+    monkeypatch.setattr(local_module, "EFFORT", EFFORT._replace(min_samples=6, max_samples=12))
 
 
 def test_a_profile_holds_every_cost_of_a_workload(tmp_path: Path) -> None:

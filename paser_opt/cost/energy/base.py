@@ -1,48 +1,50 @@
-"""What every energy meter is, and the sampling that those without a counter share."""
+"""What every energy meter is, and the sampling that those without a counter share.
 
-from __future__ import annotations
+Shipped to boards: Python 3.6, standard library only.
+"""
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal, Protocol
+from abc import ABC, abstractmethod
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import DeviceError
 
 __all__ = ["Meter", "PowerSampler", "Reading", "trapezoid"]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """Energy between start() and stop(). ``source`` names the meter and the sensors it summed."""
+class Reading(NamedTuple):
+    """Energy between start() and stop(). ``how``: "counter", "sampled" or "estimated"; ``source`` names the meter and
+    the sensors it summed."""
 
     joules: float
     seconds: float
-    how: Literal["counter", "sampled", "estimated"]
+    how: str
     source: str
 
 
-class Meter(Protocol):
+class Meter(ABC):
     """start(), the work, stop(). One window at a time; raises DeviceError when the sensor fails midway."""
 
     name: str
     window_s: float  # the shortest window in which the sensor's tick or sampling is a small error
     estimates: bool  # True: assumes a power instead of sensing one
 
-    def probe(self) -> str | None:
+    @abstractmethod
+    def probe(self) -> Optional[str]:
         """None: usable here; otherwise why not, in plain words. Tries a reading, not only the library."""
 
+    @abstractmethod
     def start(self) -> None: ...
 
+    @abstractmethod
     def stop(self) -> Reading: ...
 
 
 def trapezoid(times_s: Sequence[float], watts: Sequence[float]) -> float:
     """Joules under power samples at rising times."""
-    points = zip(times_s, watts, strict=True)
-    return sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in pairwise(points))
+    points = list(zip(times_s, watts))
+    return sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in zip(points, points[1:]))
 
 
 class PowerSampler:
@@ -50,18 +52,18 @@ class PowerSampler:
 
     def __init__(self, read_w: Callable[[], float], interval_s: float) -> None:
         self._read_w, self._interval_s = read_w, interval_s
-        self._thread: threading.Thread | None = None
+        self._thread: Optional[threading.Thread] = None
 
     def start(self) -> None:
-        self._times: list[float] = []
-        self._watts: list[float] = []
-        self._error: Exception | None = None
+        self._times: List[float] = []
+        self._watts: List[float] = []
+        self._error: Optional[Exception] = None
         self._stopping = threading.Event()
         self._sample()
         self._thread = threading.Thread(target=self._run, name="power sampler", daemon=True)
         self._thread.start()
 
-    def stop(self) -> tuple[float, float, int]:
+    def stop(self) -> Tuple[float, float, int]:
         """(joules, seconds, samples). Raises DeviceError if the sensor failed meanwhile."""
         assert self._thread is not None, "stop() before start()"
         self._stopping.set()

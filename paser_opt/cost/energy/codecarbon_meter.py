@@ -10,12 +10,12 @@ import importlib.util
 import logging
 from typing import Any
 
-from .base import Reading
+from .base import Meter, Reading
 
 __all__ = ["CodecarbonMeter"]
 
 
-class CodecarbonMeter:
+class CodecarbonMeter(Meter):
     """Estimated joules of processor, memory and GPU together."""
 
     name = "codecarbon"

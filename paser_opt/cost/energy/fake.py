@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from .base import Reading
+from .base import Meter, Reading
 
 __all__ = ["FakeMeter"]
 
 
-class FakeMeter:
+class FakeMeter(Meter):
     """``watts`` × the clock's time. ``reason`` makes it unusable; ``clock`` returns seconds."""
 
     name = "fake"

@@ -3,32 +3,32 @@
 JetPack 5, 6 (hwmon): ``inN_input`` mV × ``currN_input`` mA. JetPack 4 (iio): ``in_powerN_input`` mW. INA238
 (hwmon): ``powerN_input`` µW. Only the named rails are summed, so that none is counted twice; the carrier
 board is not seen. Channels labelled NC, in4 … in6 (shunt µV) and in7 (sum of shunt voltages) are no rails.
+
+Shipped to boards: Python 3.6, standard library only.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Callable, Dict, Iterator, Optional, Sequence, Tuple
 
-from .base import PowerSampler, Reading
+from .base import Meter, PowerSampler, Reading
 
 __all__ = ["Ina3221Meter"]
 
 _INTERVAL_S = 0.02  # a register read takes about 0.5 ms
 
 
-class Ina3221Meter:
+class Ina3221Meter(Meter):
     """Joules of the module: the sum of ``rails``. ``root`` stands for / in tests."""
 
     name = "ina3221"
     window_s = 2.0
     estimates = False
 
-    def __init__(self, rails: tuple[str, ...], root: Path = Path("/")) -> None:
+    def __init__(self, rails: Sequence[str], root: Path = Path("/")) -> None:
         self._rails, self._root = rails, root
 
-    def probe(self) -> str | None:
+    def probe(self) -> Optional[str]:
         try:
             found = self._found()
             if not found:
@@ -57,10 +57,10 @@ class Ina3221Meter:
         joules, seconds, samples = self._sampler.stop()
         return Reading(joules, seconds, "sampled", f"ina3221: {' + '.join(self._rails)}, {samples} samples")
 
-    def _found(self) -> dict[str, Callable[[], float]]:
+    def _found(self) -> Dict[str, Callable[[], float]]:
         return {rail: read_w for rail, read_w in self._channels() if rail != "NC"}
 
-    def _channels(self) -> Iterator[tuple[str, Callable[[], float]]]:
+    def _channels(self) -> Iterator[Tuple[str, Callable[[], float]]]:
         """(rail, reader of watts) of every channel."""
         drivers = self._root / "sys/bus/i2c/drivers"
         for label in sorted(drivers.glob("ina3221*/*/hwmon/hwmon*/in[1-3]_label")):

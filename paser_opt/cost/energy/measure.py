@@ -1,25 +1,39 @@
-"""Energy of one call from a meter's windows: gross, and net of the idle power before and after."""
+"""Energy of one call from a meter's windows: gross, and net of the idle power before and after.
 
-from __future__ import annotations
+Shipped to boards: Python 3.6, standard library only.
+"""
 
 import math
 import statistics
 import time
-from collections.abc import Callable
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
-from ...records import Energy, Latency
+from ..latency import Timing
 from .base import Meter, Reading
 
-__all__ = ["EnergyBench", "no_energy"]
+__all__ = ["CallEnergy", "EnergyBench", "missing"]
 
 # Two-sided 95 % quantiles of Student's t with 2 … 7 degrees of freedom, for 3 … 8 windows.
 _STUDENT_T = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
 _IDLE_CHANGE = 0.1  # idle power that moves by more than this over a measurement is not a baseline
 
 
-def no_energy(reason: str) -> Energy:
+class CallEnergy(NamedTuple):
+    """Energy of one call, joules: what :class:`~paser_opt.records.Energy` keeps."""
+
+    gross_j: Optional[float]
+    net_j: Optional[float]
+    idle_w: Optional[float]
+    how: Optional[str]
+    source: str
+    samples: int
+    stable: bool
+    reason: Optional[str]
+
+
+def missing(reason: str) -> CallEnergy:
     """Energy that could not be had, and why."""
-    return Energy(gross_j=None, net_j=None, how=None, source="none", reason=reason)
+    return CallEnergy(None, None, None, None, "none", 0, False, reason)
 
 
 class EnergyBench:
@@ -38,42 +52,43 @@ class EnergyBench:
         *,
         synchronize: Callable[[], object],
         target_spread: float = 0.05,
-        estimated_w: tuple[float, str] | None = None,
+        estimated_w: Optional[Tuple[float, str]] = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._meter, self._synchronize, self._sleep = meter, synchronize, sleep
         self._target_spread = target_spread
         self._estimated_w = estimated_w
-        self._idle_before_w: float | None = None
+        self._idle_before_w: Optional[float] = None
 
-    def measure(self, call: Callable[[], object], latency: Latency) -> Energy:
-        """Energy of one ``call``, whose latency is known. Raises DeviceError when the sensor fails midway."""
-        calls = max(1, math.ceil(self._meter.window_s / latency.median_s))
+    def measure(self, call: Callable[[], object], timing: Timing) -> CallEnergy:
+        """Energy of one ``call``, timed before. Raises DeviceError when the sensor fails midway."""
+        calls = max(1, math.ceil(self._meter.window_s / timing.median_s))
         if not self._meter.estimates:
             return self._sensed(call, calls)
         if self._estimated_w is None:
             reading = self._window(call, calls)
             self._estimated_w = (reading.joules / reading.seconds, reading.source)
         watts, source = self._estimated_w
-        return Energy(
-            gross_j=watts * latency.median_s,
+        return CallEnergy(
+            gross_j=watts * timing.median_s,
             net_j=None,
+            idle_w=None,
             how="estimated",
             source=source,
             samples=1,
-            stable=latency.stable,
+            stable=timing.stable,
             reason=f"latency × {watts:.1f} W assumed; no idle baseline, so no net energy",
         )
 
-    def _sensed(self, call: Callable[[], object], calls: int) -> Energy:
+    def _sensed(self, call: Callable[[], object], calls: int) -> CallEnergy:
         before_w = self._idle_before_w if self._idle_before_w is not None else self._idle_w()
-        windows: list[Reading] = []
+        windows: List[Reading] = []
         while len(windows) < 3 or (len(windows) < 8 and _spread(windows) > self._target_spread):
             windows.append(self._window(call, calls))
         first = windows[0]
         self._idle_before_w = after_w = self._idle_w()
         if min(window.joules for window in windows) <= 0:
-            return no_energy(f"{first.source} did not move in {first.seconds:.1f} s of work")
+            return missing(f"{first.source} did not move in {first.seconds:.1f} s of work")
         idle_w = (before_w + after_w) / 2
         gross_j = statistics.mean(window.joules for window in windows) / calls
         net_j = gross_j - idle_w * statistics.mean(window.seconds for window in windows) / calls
@@ -85,7 +100,7 @@ class EnergyBench:
             faults.append(f"not stable: idle power went from {before_w:.2f} W to {after_w:.2f} W")
         if net_j <= 0:
             faults.append("net energy is missing: the load cannot be told from idle")
-        return Energy(
+        return CallEnergy(
             gross_j=gross_j,
             net_j=net_j if net_j > 0 else None,
             idle_w=idle_w,
@@ -112,7 +127,7 @@ class EnergyBench:
         return idle.joules / idle.seconds
 
 
-def _spread(windows: list[Reading]) -> float:
+def _spread(windows: List[Reading]) -> float:
     """Half-width of the mean's 95 % interval, relative to the mean."""
     joules = [window.joules for window in windows]
     mean = statistics.mean(joules)

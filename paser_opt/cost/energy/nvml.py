@@ -2,33 +2,34 @@
 
 A100 and H100 sample their sensor only part of the time, so a window is at least 5 s (arXiv 2312.02741). On
 Jetson NVML initialises but answers NotSupported to every power query: the reading is probed, not the library.
+
+Shipped to boards: Python 3.6, standard library only.
 """
 
-from __future__ import annotations
-
 import contextlib
+import sys
 import time
-from typing import Any
+from typing import Any, Optional
 
 from ...errors import DeviceError
-from .base import PowerSampler, Reading
+from .base import Meter, PowerSampler, Reading
 
-__all__ = ["NvmlMeter"]
+__all__ = ["NvmlMeter", "torch_gpu"]
 
 
-class NvmlMeter:
+class NvmlMeter(Meter):
     """Joules of one GPU's board. ``library``: pynvml or a stand-in; ``uuid`` None: the first GPU."""
 
     name = "nvml"
     window_s = 5.0
     estimates = False
 
-    def __init__(self, uuid: str | None = None, library: Any = None) -> None:
+    def __init__(self, uuid: Optional[str] = None, library: Any = None) -> None:
         self._uuid, self._library = uuid, library
         self._opened: Any = None
-        self._sampler: PowerSampler | None = None
+        self._sampler: Optional[PowerSampler] = None
 
-    def probe(self) -> str | None:
+    def probe(self) -> Optional[str]:
         try:
             self._open()
         except ImportError:
@@ -92,3 +93,13 @@ class NvmlMeter:
             if field.nvmlReturn == library.NVML_SUCCESS:
                 return float(field.value.uiVal) / 1e3
         return float(library.nvmlDeviceGetPowerUsage(self._opened)) / 1e3
+
+
+def torch_gpu() -> Optional[str]:
+    """NVML's name of the GPU that torch calls cuda:0, which need not be NVML's first; None where torch is not in use
+    or too old to say."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    uuid = getattr(torch.cuda.get_device_properties(0), "uuid", None)
+    return f"GPU-{uuid}" if uuid else None

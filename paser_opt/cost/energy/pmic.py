@@ -3,16 +3,16 @@
 Rails are paired by name, for the indices differ; EXT5V and BATT have a voltage only. What hangs on 5 V
 directly (USB, fan, HATs) is not seen. Every sample starts a process, so it is slow and disturbs what it
 measures.
-"""
 
-from __future__ import annotations
+Shipped to boards: Python 3.6, standard library only.
+"""
 
 import re
 import subprocess
-from collections.abc import Callable
+from typing import Callable, Dict, Optional
 
 from ...errors import DeviceError
-from .base import PowerSampler, Reading
+from .base import Meter, PowerSampler, Reading
 
 __all__ = ["PmicMeter", "parse_pmic"]
 
@@ -20,7 +20,7 @@ _INTERVAL_S = 0.1  # 50 Hz slowed a workload sixfold
 _LINE = re.compile(r"^\s*(\w+)_([AV])\s+(?:current|volt)\(\d+\)=([\d.]+)[AV]\s*$", re.MULTILINE)
 
 
-def parse_pmic(text: str) -> dict[str, float]:
+def parse_pmic(text: str) -> Dict[str, float]:
     """Rail → watts of every rail with both a current and a voltage."""
     values = {(rail, unit): float(value) for rail, unit, value in _LINE.findall(text)}
     return {
@@ -31,10 +31,10 @@ def parse_pmic(text: str) -> dict[str, float]:
 
 
 def _vcgencmd() -> str:
-    return subprocess.run(["vcgencmd", "pmic_read_adc"], capture_output=True, text=True, timeout=5, check=True).stdout
+    return subprocess.check_output(["vcgencmd", "pmic_read_adc"], stderr=subprocess.PIPE, timeout=5).decode()
 
 
-class PmicMeter:
+class PmicMeter(Meter):
     """Joules of the board's regulated rails. ``read`` returns the text of vcgencmd."""
 
     name = "pmic"
@@ -44,7 +44,7 @@ class PmicMeter:
     def __init__(self, read: Callable[[], str] = _vcgencmd) -> None:
         self._read = read
 
-    def probe(self) -> str | None:
+    def probe(self) -> Optional[str]:
         try:
             self._rails()
         except FileNotFoundError:
@@ -64,7 +64,7 @@ class PmicMeter:
         joules, seconds, samples = self._sampler.stop()
         return Reading(joules, seconds, "sampled", f"pmic: {self._names}, {samples} samples")
 
-    def _rails(self) -> dict[str, float]:
+    def _rails(self) -> Dict[str, float]:
         rails = parse_pmic(self._read())
         if not rails:
             raise DeviceError("vcgencmd pmic_read_adc names no rail with a current (only a Raspberry Pi 5 does)")

@@ -3,23 +3,24 @@
 The sum of the ``package-*`` zones. ``psys`` contains the packages, ``core``, ``uncore`` and ``dram`` are
 parts or neighbours of one, and intel-rapl-mmio shows the same package again: all left out. One wrap of a
 counter in a window is handled, so a window must be shorter than the wrap (262 kJ; at 150 W 29 minutes).
-"""
 
-from __future__ import annotations
+Shipped to boards: Python 3.6, standard library only.
+"""
 
 import re
 import time
 from pathlib import Path
+from typing import Dict, List, Optional
 
 from ...errors import DeviceError
-from .base import Reading
+from .base import Meter, Reading
 
 __all__ = ["RaplMeter"]
 
 _MIRROR_UJ = 1_000_000  # two reads of one counter, milliseconds apart, differ by less than a joule
 
 
-class RaplMeter:
+class RaplMeter(Meter):
     """Joules of all processor packages, memory and accelerators excluded."""
 
     name = "rapl"
@@ -29,7 +30,7 @@ class RaplMeter:
     def __init__(self, root: Path = Path("/sys/class/powercap")) -> None:
         self._root = root
 
-    def probe(self) -> str | None:
+    def probe(self) -> Optional[str]:
         if not self._root.is_dir():
             return f"{self._root} is not there (no RAPL: not x86 Linux, or a virtual machine)"
         try:
@@ -55,9 +56,9 @@ class RaplMeter:
         names = " + ".join(_name(zone) for zone in self._before)
         return Reading(used / 1e6, seconds, "counter", f"rapl: {names}")
 
-    def _zones(self) -> list[Path]:
+    def _zones(self) -> List[Path]:
         """Package zones; of dies that mirror one package's counter only the first."""
-        found: dict[Path, int] = {}
+        found: Dict[Path, int] = {}
         for zone in sorted(self._root.glob("intel-rapl:*")):
             if not re.fullmatch(r"intel-rapl:\d+", zone.name) or not _name(zone).startswith("package-"):
                 continue
