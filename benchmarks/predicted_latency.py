@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from paser_opt.catalog import load_device
 from paser_opt.cli.live import watching
@@ -80,13 +79,14 @@ def main() -> None:
     bench = open_bench(load_device("cpu").model_copy(update={"runtime": options.runtime}))
     with tempfile.TemporaryDirectory() as folder, watching("predicted latency", quiet=options.json) as watcher:
         store = open_profile(options.profile or Path(folder) / "profile.json", bench)
-        for base, depth in track(list(itertools.product(BASES, DEPTHS)), "profile", console=Console(stderr=True)):
+        steps = {}
+        for base, depth in itertools.product(BASES, DEPTHS):
             screen = (base if base in SCREENS else 2, depth)
-            for grid, samples in zip(GRIDS, SAMPLES, strict=True):
-                for s in (samples, SAMPLES[0]):
-                    config = PipelineConfig(models=sizes((screen, (base, depth))), grid=grid, mc_samples=s)
-                    steps, _ = workloads(config, height=HEIGHT, width=WIDTH, device=torch.device("cpu"))
-                    store.ensure(steps, progress=watcher, energy=False)
+            for grid, samples in itertools.product(GRIDS, SAMPLES):
+                config = PipelineConfig(models=sizes((screen, (base, depth))), grid=grid, mc_samples=samples)
+                found, _ = workloads(config, height=HEIGHT, width=WIDTH, device=torch.device("cpu"))
+                steps.update({one.key: one for one in found})
+        store.ensure(list(steps.values()), progress=watcher, energy=False)
         before = set(store.profile.entries)
         subjects = [
             Subject(f"{kind} {index}", (config := family(models, index)), mixes(config))

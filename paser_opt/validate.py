@@ -98,7 +98,6 @@ def validate(
     for subject, plan in zip(chosen, plans, strict=True):
         pipeline = _pipeline(subject.config, net)
         for name, counts in subject.routes.items():
-            # Alone, as on a device that does nothing else: beside a large route a small one finds its caches cold.
             load = Workload(f"{subject.name}: {name}", GivenRoute(pipeline), (image, _route(counts, device)), 1)
             (run,) = bench.measure([load], known={}, progress=progress, energy=False)
             pairs.append(_pair(subject, plan, name, counts, profile.profile.entries, run))
