@@ -82,26 +82,41 @@ def validate(
 ) -> Validation:
     """Each route of each pipeline on one image, predicted from ``profile`` and run whole on its bench.
 
-    The profile is completed first; sizes it lacks are told ``within`` this share or measured. Weights are drawn at
-    random: they do not change the cost.
+    The profile is completed first; sizes it lacks are told ``within`` this share or measured. Some steps of the
+    profile are timed again among each pipeline's routes: their ratio is the device's pace, which a machine that
+    others use does not keep. Weights are drawn at random: they do not change the cost.
     """
     bench, device = profile.bench, profile.bench.where
     net = cache(lambda size: build_unet(size, seed=0).to(device).eval())
-    plans = []
+    plans, probes = [], {}
     for subject in chosen:
         steps, plan = workloads(subject.config, height=height, width=width, device=device)
         plans.append(plan)
-        profile.ensure(steps, progress=progress, energy=False, within=within)
+        entries = profile.ensure(steps, progress=progress, energy=False, within=within)
+        probes.update({load.key: load for load in steps if load.architecture and _is_measured(entries[load.key])})
+    again = _spread_out(probes, entries)
     channels = chosen[0].config.models[0].in_channels
     image = torch.randn(1, channels, height, width, device=device)
     pairs = []
     for subject, plan in zip(chosen, plans, strict=True):
         pipeline = _pipeline(subject.config, net)
-        for name, counts in subject.routes.items():
-            load = Workload(f"{subject.name}: {name}", GivenRoute(pipeline), (image, _route(counts, device)), 1)
-            (run,) = bench.measure([load], known={}, progress=progress, energy=False)
-            pairs.append(_pair(subject, plan, name, counts, profile.profile.entries, run))
+        loads = [Workload(name, GivenRoute(pipeline), (image, _route(counts, device)), 1)
+                 for name, counts in subject.routes.items()]  # fmt: skip
+        runs = {run.key: run for run in bench.measure([*loads, *again], known={}, progress=progress, energy=False)}
+        ratios = [runs[load.key].latency.median_s / entries[load.key].latency.median_s for load in again]
+        pace = statistics.median(ratios) if ratios else None
+        pairs += [_pair(subject, plan, load.key, entries, runs[load.key], pace) for load in loads]
     return Validation(machine=bench.machine, pairs=pairs, agreement=agreement(pairs))
+
+
+def _is_measured(entry: Entry) -> bool:
+    return entry.latency.how == "measured"
+
+
+def _spread_out(probes: Mapping[str, Workload], entries: Mapping[str, Entry]) -> list[Workload]:
+    """Three of ``probes``, from a fast one to a slow one."""
+    ranked = sorted(probes.values(), key=lambda load: entries[load.key].latency.median_s)
+    return [ranked[i] for i in sorted({len(ranked) * quarter // 4 for quarter in (1, 2, 3)})] if ranked else []
 
 
 def _pipeline(config: PipelineConfig, net: Callable[[UNetConfig], UNet]) -> RoutedPipeline:
@@ -120,8 +135,9 @@ def _route(counts: Sequence[int], device: torch.device) -> Tensor:
 
 
 def _pair(
-    subject: Subject, plan: RoutePlan, name: str, counts: tuple[int, ...], entries: Mapping[str, Entry], run: Entry
+    subject: Subject, plan: RoutePlan, name: str, entries: Mapping[str, Entry], run: Entry, pace: float | None
 ) -> RoutePair:
+    counts = subject.routes[name]
     cost = predict(entries, plan, np.array([counts]))
     screened = entries[plan.screen_once].params
     sent = [n / sum(counts) * entries[next(iter(points.values()))].params
@@ -132,6 +148,7 @@ def _pair(
         counts=list(counts),
         predicted=cost.latency_s,
         measured=run.latency,
+        pace=pace,
         macs=cost.macs,
         params=screened + sum(sent),
         unprofiled=any(entries[key].latency.how == "predicted" for key in _keys(plan)),
@@ -145,10 +162,16 @@ def _keys(plan: RoutePlan) -> Iterable[str]:
 def agreement(pairs: Sequence[RoutePair]) -> list[Agreement]:
     """How well each way to price a route tells its measured latency; parameters and FLOPs scaled as fits best."""
     measured = np.array([pair.measured.median_s for pair in pairs])
+    predicted = [pair.predicted.value or 0.0 for pair in pairs]
     return [
         _agreement(name, np.array(costs), measured, scaled=scaled)
         for name, costs, scaled in (
-            ("measured cost model", [pair.predicted.value or 0.0 for pair in pairs], False),
+            ("this cost model", predicted, False),
+            (
+                "… at the device's pace now",
+                [cost * (pair.pace or 1.0) for cost, pair in zip(predicted, pairs, strict=True)],
+                False,
+            ),
             ("FLOPs", [pair.macs for pair in pairs], True),
             ("parameters", [pair.params for pair in pairs], True),
         )

@@ -8,7 +8,7 @@ import pytest
 
 from paser_opt.cost.latency import Timing, median_ranks, time_interleaved
 
-VISIT = 4  # one call that is not timed, three that are
+WARM_UP = 2
 
 
 class FakeTime:
@@ -30,8 +30,8 @@ class FakeTime:
 
         def run() -> None:
             self.log.append(name)
-            warm_up, since = self.log.count(name) == 1, self.log.count(name) - 2
-            self.now_ns += 10**9 if warm_up or since % VISIT == 0 else left.pop(0) if len(left) > 1 else left[0]
+            warm = self.log.count(name) <= WARM_UP
+            self.now_ns += 10**9 if warm else left.pop(0) if len(left) > 1 else left[0]
 
         return run
 
@@ -60,7 +60,7 @@ def test_median_ranks(samples: int, ranks: tuple[int, int]) -> None:
 def test_rounds_are_interleaved_and_warm_up_is_not_counted() -> None:
     time = FakeTime()
     a, b = timed(time, time.call("A", 1_000_000), time.call("B", 2_000_000))
-    assert "".join(time.log) == "AB" + "AAAABBBB" * 2
+    assert "".join(time.log) == "AB" * (WARM_UP + 6)
     assert (a.median_s, b.median_s) == (0.001, 0.002)
     assert (a.low_s, a.high_s, a.samples, a.p95_s) == (0.001, 0.001, 6, None)
     assert a.stable
@@ -71,24 +71,24 @@ def test_rounds_are_interleaved_and_warm_up_is_not_counted() -> None:
 def test_a_stable_call_leaves_and_the_noisy_one_goes_on() -> None:
     time, done = FakeTime(), []
     noisy = time.call("N", *[1_000_000, 2_000_000] * 10)
-    steady, swinging = timed(time, time.call("S", 1_000_000), noisy, max_samples=18, on_done=done.append)
-    assert (steady.samples, swinging.samples) == (6, 18)
-    # nine of 1 ms, nine of 2 ms: median 1.5, interval from the 5th to the 14th
+    steady, swinging = timed(time, time.call("S", 1_000_000), noisy, max_samples=20, on_done=done.append)
+    assert (steady.samples, swinging.samples) == (6, 20)
+    # ten of 1 ms, ten of 2 ms: median 1.5, interval from the 6th to the 15th
     assert (swinging.median_s, swinging.low_s, swinging.high_s) == (0.0015, 0.001, 0.002)
     assert not swinging.stable
     assert "median known only to ±33.3%, wanted ±3.0%" in swinging.verdict
-    assert done[1] == 1 and done[-1] == 2
+    assert done[5] == 1 and done[-1] == 2
 
 
 def test_drift_and_outliers_are_said_in_words() -> None:
     time = FakeTime()
-    drifting = time.call("D", *[1_000_000] * 9, *[1_500_000] * 9)
-    (latency,) = timed(time, drifting, max_samples=18, min_samples=18)
+    drifting = time.call("D", *[1_000_000] * 10, *[1_500_000] * 10)
+    (latency,) = timed(time, drifting, max_samples=20, min_samples=20)
     assert "second half 50% slower than the first" in latency.verdict
     time = FakeTime()
     spiky = time.call("O", *[1_000_000, 1_000_000, 5_000_000, 1_100_000] * 5)
-    (latency,) = timed(time, spiky, max_samples=18, min_samples=18, target_spread=0.01)
-    assert "4 of 18 samples over twice the median" in latency.verdict
+    (latency,) = timed(time, spiky, max_samples=20, min_samples=20, target_spread=0.01)
+    assert "5 of 20 samples over twice the median" in latency.verdict
 
 
 def test_time_running_out_still_gives_an_interval() -> None:
@@ -101,9 +101,9 @@ def test_time_running_out_still_gives_an_interval() -> None:
 
 def test_p95_needs_ninety_samples() -> None:
     time = FakeTime()
-    (latency,) = timed(time, time.call("P", *range(1000, 1099)), min_samples=99, max_samples=99)
-    assert latency.samples == 99
-    assert latency.p95_s == pytest.approx(1094e-9)  # the 95th of 99
+    (latency,) = timed(time, time.call("P", *range(1000, 1100)), min_samples=100)
+    assert latency.samples == 100
+    assert latency.p95_s == pytest.approx(1094e-9)  # the 95th of 100
     time = FakeTime()
-    (latency,) = timed(time, time.call("P", 1000), min_samples=87)
+    (latency,) = timed(time, time.call("P", 1000), min_samples=89)
     assert latency.p95_s is None
