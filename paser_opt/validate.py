@@ -67,8 +67,8 @@ def mixes(config: PipelineConfig, usage: Sequence[float] | None = None) -> dict[
     }
     if usage is not None:
         routes["its own usage"] = shares(*usage)
-    names = {counts: name for name, counts in routes.items()}  # each route once
-    return {name: counts for counts, name in names.items()}
+    names = {counts: name for name, counts in reversed(routes.items())}  # each route once, by its first name
+    return {name: counts for counts, name in reversed(names.items())}
 
 
 def validate(

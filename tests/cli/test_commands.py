@@ -12,7 +12,7 @@ COMMANDS = sorted(command.name for command in app.registered_commands)
 
 
 def test_the_commands():
-    assert COMMANDS == ["devices", "pick", "profile", "report", "search"]
+    assert COMMANDS == ["devices", "pick", "profile", "report", "search", "validate"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -91,6 +91,7 @@ def test_a_place_that_cannot_be_written(paser_opt, tmp_path, tiny_toml):
 def test_no_run_here(paser_opt, tmp_path):
     one_line(paser_opt("report", tmp_path), "holds no run")
     one_line(paser_opt("pick", tmp_path), "holds no run")
+    one_line(paser_opt("validate", tmp_path), "holds no run")
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,17 @@ def test_report_and_pick_on_a_run(searched, paser_opt):
     assert json.loads(paser_opt("pick", folder, "--json").stdout)["state"] == "complete"
     one_line(paser_opt("pick", folder, "--max-latency", "1ns"), "no finished trial")
     one_line(paser_opt("pick", folder, "--max-latency", "20 parsec"), "--max-latency '20 parsec'", "ms")
+
+
+def test_validate_a_run(searched, paser_opt):
+    folder, _ = searched
+    done = paser_opt("validate", folder, "--families", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert {one["cost"] for one in result["agreement"]} >= {"this cost model", "FLOPs", "parameters"}
+    assert {"all kept", "all to the largest"} <= {pair["route"] for pair in result["pairs"]}
+    assert "Spearman" in paser_opt("validate", folder, "--families", "1").stderr
+    one_line(paser_opt("validate", folder, "--device", "jetson", "-q"), "jetson is not this machine")
 
 
 def test_new_moves_the_former_run_aside(searched, paser_opt, tiny_toml):

@@ -1,0 +1,106 @@
+"""``paser-opt validate``: predicted cost beside what whole routes then take on the device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import RunError
+from .options import Json, Quiet, RunPath
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..records import Validation
+
+__all__ = ["command"]
+
+
+def command(
+    run: RunPath,
+    device: Annotated[
+        str | None, typer.Option(help="A device in devices/, or a .toml (default: the one the run was searched on).")
+    ] = None,
+    families: Annotated[int, typer.Option(min=1, help="At most so many different pipelines of the run.")] = 8,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run routed pipelines of a run for real, each on several routes, and print predicted beside measured latency.
+
+    Below the table: how well this cost model, FLOPs and the paper's parameter ratio tell the measured latencies.
+
+    Example: [bold]paser-opt validate runs/quickstart[/bold]
+    """
+    from ..catalog import load_device
+    from ..cost import open_bench, open_profile
+    from ..runs import RunFolder
+    from ..validate import subjects, validate
+    from .live import console, watching
+
+    folder = RunFolder.open(run)
+    record = folder.run()
+    chosen = subjects(folder.trials(), families)
+    if not chosen:
+        raise RunError(f"{run} has no complete trial yet; `paser-opt search` makes them")
+    target = load_device(device or record.study.device)
+    with folder.locked(), watching(f"validation of {run} on {target.name}", quiet=quiet) as watcher:
+        result = validate(
+            chosen,
+            open_profile(folder.profile_file(target.name), open_bench(target)),
+            height=record.data.height,
+            width=record.data.width,
+            within=record.study.predict_within,
+            progress=watcher,
+        )
+    if json:
+        typer.echo(result.model_dump_json(indent=1))
+    elif not quiet:
+        console.print(_pairs(result))
+        console.print(_agreement(result))
+
+
+def _pairs(result: Validation) -> Table:
+    from rich.table import Table
+
+    from .live import figure
+
+    machine = result.machine
+    table = Table(
+        title=f"{machine.device}: {machine.processor}, {machine.threads} thread(s), {machine.runtime}, "
+        f"{machine.precision}",
+        title_justify="left",
+    )
+    for name in ("pipeline", "route", "patches of f_0 …", "predicted", "measured", "error", "pace"):
+        table.add_column(name, justify="left" if name in ("pipeline", "route") else "right")
+    for pair in result.pairs:
+        median_s = pair.measured.median_s
+        error = None if pair.predicted.value is None else pair.predicted.value / median_s - 1
+        table.add_row(
+            pair.pipeline,
+            pair.route,
+            " ".join(map(str, pair.counts)),
+            figure("latency", pair.predicted.value) + ("*" if pair.unprofiled else ""),
+            figure("latency", median_s) + ("" if pair.measured.stable else " !"),
+            "–" if error is None else f"{error:+.1%}",
+            "–" if pair.pace is None else f"{pair.pace:.2f}",
+        )
+    notes = ["pace: profiled steps timed again beside the routes, over the profile's figure; 1.10: now 10 % slower"]
+    if any(pair.unprofiled for pair in result.pairs):
+        notes.append("* told from other sizes, not measured step by step")
+    if any(not pair.measured.stable for pair in result.pairs):
+        notes.append("! this latency was not stable")
+    table.caption, table.caption_justify = "\n".join(notes), "left"
+    return table
+
+
+def _agreement(result: Validation) -> Table:
+    from rich.table import Table
+
+    table = Table("cost", "MAPE", "bias", "within ±10 %", "Spearman", title_justify="left",
+                  title=f"how well each cost tells the {len(result.pairs)} latencies measured")  # fmt: skip
+    for one in result.agreement:
+        rank = "–" if one.spearman is None else f"{one.spearman:.4f}"
+        table.add_row(one.cost, f"{one.mape:.1%}", f"{one.bias:+.1%}", f"{one.within_10:.0%}", rank)
+    table.caption, table.caption_justify = "FLOPs and parameters are scaled as fits these measurements best", "left"
+    return table
