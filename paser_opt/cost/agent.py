@@ -35,6 +35,7 @@ def main(mark: str) -> None:
     """Answer the host until it is content or gone."""
     host = _Host(mark)
     faulthandler.enable()  # a crash inside a library says so before it ends
+    os.environ.update(CUDA_CACHE_DISABLE="1", USE_PYTORCH_KERNEL_CACHE="0")  # they write to the home folder
     try:
         _serve(host)
     except (EOFError, BrokenPipeError):

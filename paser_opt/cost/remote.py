@@ -29,7 +29,7 @@ from .memory import no_peak
 from .onboard import RUNTIMES
 from .runtimes.onnx import export_onnx, opset_for, quantized
 from .runtimes.torchscript import export_torchscript
-from .ssh import Board, Limits
+from .ssh import Connection, Limits
 from .workload import Workload
 
 __all__ = ["SHIPPED", "RemoteBench"]
@@ -143,22 +143,22 @@ class RemoteBench:
                     memory = memory.model_copy(update=peak)
                 yield measured(load, counted, answer.timing, answer.energy, memory)
 
-    def _connect(self) -> Board:
+    def _connect(self) -> Connection:
         assert self.device.host is not None
         sources = [("paser_opt", ""), ("paser_opt.cost", ""), ("paser_opt.cost.energy", "")]
         for name in SHIPPED:
             path = files("paser_opt").joinpath(*name.split(".")[:-1], name.rpartition(".")[2] + ".py")
             sources.append((f"paser_opt.{name}", path.read_text(encoding="utf-8")))
         program = f"SOURCES = {sources!r}\n{_LOADER}"
-        return Board(self.device.host, python=self.device.python, program=program, limits=self._limits)
+        return Connection(self.device.host, python=self.device.python, program=program, limits=self._limits)
 
-    def _hello(self, board: Board) -> _Hello:
+    def _hello(self, board: Connection) -> _Hello:
         fields = {"name", "kind", "local", "match", "threads", "runtime", "meters", "rails"}
         probe = export_onnx(nn.Identity(), [(torch.zeros(1),)], opset=_PROBE_OPSET)
         board.send(self.device.model_dump(include=fields), zlib.compress(probe))
         return _read(_Hello, board.receive(), board)
 
-    def _answer(self, board: Board, progress: Progress) -> _Answer:
+    def _answer(self, board: Connection, progress: Progress) -> _Answer:
         """The next measurement; what the board says of its progress meanwhile is passed on."""
         while "timing" not in (message := board.receive()):
             if "stage" in message:
@@ -193,7 +193,7 @@ class RemoteBench:
         return quantized(content, examples) if self.device.runtime == "onnx-int8" else content
 
 
-def _read(kind: type[_MessageT], message: dict[str, Any], board: Board) -> _MessageT:
+def _read(kind: type[_MessageT], message: dict[str, Any], board: Connection) -> _MessageT:
     try:
         return kind.model_validate(message)
     except ValidationError as error:

@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple
 
 from ..errors import DeviceError
 
-__all__ = ["Board", "Limits"]
+__all__ = ["Connection", "Limits"]
 
 _BOOTSTRAP = "import sys,zlib;exec(zlib.decompress(sys.stdin.buffer.read({size})))"
 _CHUNK = 1 << 16
@@ -67,7 +67,7 @@ class Limits(NamedTuple):
     step_s: float = 1800.0
 
 
-class Board:
+class Connection:
     """A program at work on ``host``; a context manager, at whose end nothing runs there any more.
 
     ``program`` is Python source that is run with ``MARK`` defined: what it prints behind that mark are messages.
@@ -104,7 +104,7 @@ class Board:
             thread.start()
         self._send(source)
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> Connection:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -130,7 +130,7 @@ class Board:
             if message is None:
                 raise self._ended()
             if "error" in message:
-                raise self._error(self._fault(str(message["error"])) or str(message["error"]))
+                raise self._error(str(message["error"]))
             if "alive" not in message:
                 return message
         raise self._error(f"is alive, but has been at one step for {self._limits.step_s:.0f} s: is it hung?")

@@ -366,6 +366,15 @@ def test_the_agent_is_killed_midway(server: Server) -> None:
 
 @needs_sshd
 @pytest.mark.usefixtures("lasting")
+def test_a_board_that_lives_but_gets_nowhere_is_not_waited_for(server: Server) -> None:
+    server.start()
+    bench = RemoteBench(device(), limits=Limits(step_s=1.0))
+    with pytest.raises(DeviceError, match=r"^board: is alive, but has been at one step for 1 s: is it hung\?$"):
+        measure(bench)
+
+
+@needs_sshd
+@pytest.mark.usefixtures("lasting")
 def test_stopping_here_stops_there(server: Server) -> None:
     server.start()
     bench = RemoteBench(device())
