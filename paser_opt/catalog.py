@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -32,9 +34,12 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in _folder(kind).glob("*.toml"))
 
 
-def load_device(name: str) -> Device:
-    """A device by its name in devices/, or by the path of a TOML file. Raises ConfigError."""
-    return _read(Device, "devices", name)
+def load_device(name: str, **options: str | None) -> Device:
+    """A device by its name in devices/, or by the path of a TOML file. Raises ConfigError.
+
+    ``options`` of the command line stand for the file's keys, where they are given.
+    """
+    return _read(Device, "devices", name, {key: value for key, value in options.items() if value is not None})
 
 
 def load_study(name: str) -> Study:
@@ -42,7 +47,7 @@ def load_study(name: str) -> Study:
     return _read(Study, "studies", name)
 
 
-def _read(model: type[ConfigT], kind: str, name: str) -> ConfigT:
+def _read(model: type[ConfigT], kind: str, name: str, options: Mapping[str, str] = MappingProxyType({})) -> ConfigT:
     path = Path(name) if name.endswith(".toml") or "/" in name else _folder(kind) / f"{name}.toml"
     if not path.is_file():
         known = names(kind)
@@ -58,9 +63,10 @@ def _read(model: type[ConfigT], kind: str, name: str) -> ConfigT:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     try:
-        return model.model_validate(content)
+        return model.model_validate({**content, **options})
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, model)}") from None
+        where = "--" if error.errors()[0]["loc"][:1] in {(key,) for key in options} else f"{path}: "
+        raise ConfigError(f"{where}{explain(error, model)}") from None
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

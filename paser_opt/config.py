@@ -347,7 +347,8 @@ class Device(Config):
     match: tuple[str, ...] = Field(
         (), description="words of which one stands in the device-tree compatible or the GPU's name"
     )
-    host: str | None = Field(None, description="user@board for ssh")
+    host: str | None = Field(None, min_length=1, description="user@board for ssh")
+    python: str = Field("python3", pattern=r"^[\w.~/+-]+$", description="Python on the host, or its path")
     threads: int = Field(1, ge=0, description="CPU threads of a measurement; 0: all cores")
     runtime: RuntimeName = Field("auto", description="auto: torch eager here; over ssh, what the board has")
     precision: Precision = Field("fp32", description="bf16, fp16: by autocast, with eager and compile")

@@ -10,9 +10,12 @@ __all__ = ["command"]
 
 
 def command(
+    name: Annotated[
+        list[str] | None, typer.Argument(help="Devices in devices/, or .toml files (default: all in devices/).")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the known devices: which one is this machine, and which energy meter it would use.
+    """List devices: which can be measured from here, on this machine or over ssh, and which energy meter it would use.
 
     Example: [bold]paser-opt devices[/bold]
     """
@@ -22,29 +25,14 @@ def command(
     from rich.table import Table
 
     from ..catalog import load_device, names
-    from ..cost import local_device
-    from ..cost.energy import choose
-    from ..errors import DeviceError
+    from ..cost import reach
 
-    rows = []
-    for name in names("devices"):
-        device = load_device(name)
-        try:
-            where = str(local_device(device))
-            meter = choose(device)
-            energy = meter if isinstance(meter, str) else meter.name
-        except DeviceError as error:
-            where, energy = "", str(error)
-        rows.append({"name": name, "kind": device.kind, "here": where, "energy": energy, "about": device.description})
+    found = reach([load_device(one) for one in name or names("devices")])
     if json:
-        typer.echo(jsonlib.dumps(rows, indent=1))
+        typer.echo(jsonlib.dumps([one._asdict() for one in found], indent=1))
         return
-    table = Table("device", "kind", "this machine", "what it is")
-    for row in rows:
-        table.add_row(
-            row["name"],
-            row["kind"],
-            f"yes ({row['here']}; energy: {row['energy']})" if row["here"] else "no",
-            row["about"],
-        )
+    table = Table("device", "kind", "from here", "what it is")
+    for one in found:
+        no = f"no: {one.energy}" if one.host else "no"
+        table.add_row(one.name, one.kind, f"yes ({one.here}; energy: {one.energy})" if one.here else no, one.about)
     Console().print(table)

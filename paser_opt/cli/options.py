@@ -7,10 +7,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Json", "Quiet", "RunPath", "StudyName", "default_folder"]
+__all__ = ["Host", "Json", "Precision", "Quiet", "RunPath", "Runtime", "StudyName", "default_folder"]
 
 StudyName = Annotated[str, typer.Argument(help="A study in studies/ by name, or the path of a .toml file.")]
 RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/quickstart.")]
+Host = Annotated[
+    str | None, typer.Option(help="Measure over ssh on this host, user@board (default: the device's, else here).")
+]
+Runtime = Annotated[
+    str | None, typer.Option(help="auto, eager, compile, onnx, onnx-int8 or torchscript (default: the device's).")
+]
+Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16 (default: the device's).")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (and --json's answer).")]
 

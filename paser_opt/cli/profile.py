@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Json, Quiet, StudyName, default_folder
+from .options import Host, Json, Precision, Quiet, Runtime, StudyName, default_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +21,9 @@ __all__ = ["command"]
 def command(
     study: StudyName = "quickstart",
     device: Annotated[str | None, typer.Option(help="A device in devices/, or a .toml (default: the study's).")] = None,
+    host: Host = None,
+    runtime: Runtime = None,
+    precision: Precision = None,
     out: Annotated[
         Path | None, typer.Option(help="Profile JSON (default: runs/<study>/profiles/<device>.json).")
     ] = None,
@@ -29,7 +32,7 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure FLOPs, latency, energy and memory of every model of a study at its shapes, on this device.
+    """Measure FLOPs, latency, energy and memory of every model of a study at its shapes, here or over ssh.
 
     What has been measured before is kept; a search of the study uses the same file.
 
@@ -41,7 +44,7 @@ def command(
     from .live import console, watching
 
     chosen = load_study(study)
-    target = load_device(device or chosen.device)
+    target = load_device(device or chosen.device, host=host, runtime=runtime, precision=precision)
     run = RunFolder(default_folder(chosen.name))
     path = out or run.profile_file(target.name)
     # In a run's folder nobody may search meanwhile: both would measure on the same machine.

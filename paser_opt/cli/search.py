@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Quiet, StudyName, default_folder
+from .options import Host, Json, Precision, Quiet, Runtime, StudyName, default_folder
 
 __all__ = ["command"]
 
@@ -20,6 +20,9 @@ def command(
         typer.Option(min=1, help="Seconds of searching in all, after which no new trial starts."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="A device in devices/, or a .toml (default: the study's).")] = None,
+    host: Host = None,
+    runtime: Runtime = None,
+    precision: Precision = None,
     resume: Annotated[
         bool,
         typer.Option("--resume/--new", help="Go on in the run's folder, or move it aside and start afresh."),
@@ -41,7 +44,7 @@ def command(
     from .live import console, watching
 
     chosen = load_study(study)
-    target = load_device(device or chosen.device)
+    target = load_device(device or chosen.device, host=host, runtime=runtime, precision=precision)
     chosen = chosen.model_copy(update={"device": target.name})  # a run holds one device's costs, and says whose
     folder = out or default_folder(chosen.name)
     if not resume and folder.exists():

@@ -11,6 +11,8 @@ from .local import LocalBench
 from .machine import describe_machine, local_device, synchronizer, thread_count, using_threads
 from .predict import RoutePlan, alone, cost_per_patch, least, predict
 from .profile import ProfileStore, open_bench, open_profile
+from .reach import reach
+from .remote import RemoteBench
 from .roofline import RooflineBench
 from .runtimes import Runtime, runtime_for
 from .workload import Workload
@@ -19,6 +21,7 @@ __all__ = [
     "Bench",
     "LocalBench",
     "ProfileStore",
+    "RemoteBench",
     "RooflineBench",
     "RoutePlan",
     "Runtime",
@@ -31,6 +34,7 @@ __all__ = [
     "open_bench",
     "open_profile",
     "predict",
+    "reach",
     "runtime_for",
     "synchronizer",
     "thread_count",

@@ -54,7 +54,8 @@ class LocalBench:
                 zip(workloads, counts, calls, timings, strict=True), start=1
             ):
                 spent = measure_energy(call, timing)
-                yield measured(load, counted, timing, spent, measure_memory(call, load.module, self.where))
+                memory = measure_memory(call, load.module, self.where, runtime=self.machine.runtime)
+                yield measured(load, counted, timing, spent, memory)
                 progress.advance(done, load.key)
 
     def _inputs(self, load: Workload) -> tuple[Tensor, ...]:

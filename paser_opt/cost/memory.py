@@ -16,8 +16,9 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from ..records import Memory
+from .onboard import OnnxRuntime, cuda_peak
 
-__all__ = ["measure_memory", "weight_bytes"]
+__all__ = ["measure_memory", "no_peak", "weight_bytes"]
 
 # Kineto writes two lines to stderr at every start and stop; it reads this when it is first used.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -28,12 +29,22 @@ def weight_bytes(module: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
-def measure_memory(call: Callable[[], object], module: nn.Module, device: torch.device) -> Memory:
-    """Peak bytes while ``call`` runs; its result counts, what was there before does not."""
+def no_peak(module: nn.Module, reason: str) -> Memory:
+    """The weights of ``module`` alone, where nothing tells what a call of it takes."""
+    return Memory(peak_bytes=None, weight_bytes=weight_bytes(module), how="measured", source="none", reason=reason)
+
+
+def measure_memory(
+    call: Callable[[], object], module: nn.Module, device: torch.device, *, runtime: str = "eager"
+) -> Memory:
+    """Peak bytes while ``call``, which ``runtime`` made of ``module``, runs; its result counts, what was there before
+    does not."""
+    if runtime.startswith("onnx"):  # which takes its memory past torch
+        return no_peak(module, OnnxRuntime.no_peak)
     weights = weight_bytes(module)
     if device.type == "cuda":
         return Memory(
-            peak_bytes=_cuda_peak(call, device),
+            peak_bytes=cuda_peak(call),
             weight_bytes=weights,
             how="measured",
             source="torch.cuda.max_memory_allocated",
@@ -45,13 +56,7 @@ def measure_memory(call: Callable[[], object], module: nn.Module, device: torch.
             how="counted",
             source="torch.profiler, CPU allocations",
         )
-    return Memory(
-        peak_bytes=None,
-        weight_bytes=weights,
-        how="measured",
-        source="none",
-        reason=f"torch keeps no peak of allocated memory on {device.type}",
-    )
+    return no_peak(module, f"torch keeps no peak of allocated memory on {device.type}")
 
 
 def _cpu_peak(call: Callable[[], object]) -> int:
@@ -63,12 +68,3 @@ def _cpu_peak(call: Callable[[], object]) -> int:
     events.sort(key=lambda event: event.start_ns())
     live: Iterator[int] = accumulate((event.nbytes() for event in events), initial=0)
     return max(live)
-
-
-def _cuda_peak(call: Callable[[], object], device: torch.device) -> int:
-    torch.cuda.synchronize(device)
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    call()
-    torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device) - before

@@ -17,6 +17,7 @@ from ..records import Entry, Machine, Profile, read_record
 from .bench import NOT_ASKED, Bench
 from .local import LocalBench
 from .machine import identity
+from .remote import RemoteBench
 from .unprofiled import tell, uncertainty
 from .workload import Workload
 
@@ -24,8 +25,8 @@ __all__ = ["ProfileStore", "open_bench", "open_profile"]
 
 
 def open_bench(device: Device) -> Bench:
-    """What measures ``device``: this machine. Raises DeviceError where that cannot be."""
-    return LocalBench(device)
+    """What measures ``device``: the board at its host, else this machine. Raises DeviceError where that cannot be."""
+    return RemoteBench(device) if device.host else LocalBench(device)
 
 
 def open_profile(path: Path, bench: Bench) -> ProfileStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,17 +18,17 @@ from torch import Tensor, nn
 from ...config import Device
 from ...errors import DeviceError
 from ..machine import thread_count
+from ..onboard import PROVIDERS, open_session
 
-__all__ = ["export_onnx", "onnx", "onnx_int8", "providers_for"]
+__all__ = ["export_onnx", "onnx", "onnx_int8", "opset_for", "providers_for", "quantized"]
 
 OPSET = 17
-"""Read by ONNX Runtime 1.14 and newer (Python 3.7 boards have 1.14)."""
+"""Read by ONNX Runtime 1.12 and newer; for older ones see :func:`opset_for`."""
 
-_PROVIDERS = {
-    "cpu": ("CPUExecutionProvider",),
-    "cuda": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
-    "mps": ("CoreMLExecutionProvider",),
-}
+_EXPORTING = threading.Lock()  # torch's exporter keeps its state in globals
+
+_OPSETS = (((1, 12), 17), ((1, 11), 16), ((1, 9), 15), ((1, 8), 14))
+"""ONNX Runtime's version → the newest opset that it and newer ones read."""
 
 
 def onnx(device: Device, where: torch.device) -> Callable[[nn.Module, Sequence[tuple[Tensor, ...]]], Any]:
@@ -48,7 +49,7 @@ def _runtime(device: Device, where: torch.device, *, quantize: bool) -> Callable
     def prepare(module: nn.Module, examples: Sequence[tuple[Tensor, ...]]) -> Callable[..., Any]:
         content = export_onnx(module, examples)
         if quantize:
-            content = _quantized(content, examples)
+            content = quantized(content, examples)
         return _session(content, providers, thread_count(device))
 
     return prepare
@@ -62,16 +63,25 @@ def providers_for(device: Device, where: torch.device) -> list[str]:
         raise DeviceError(
             f"device {device.name}: ONNX Runtime is not installed here; pip install onnxruntime, or --runtime eager"
         ) from None
-    found = [name for name in _PROVIDERS[where.type] if name in onnxruntime.get_available_providers()]
+    found = [name for name in PROVIDERS[where.type] if name in onnxruntime.get_available_providers()]
     if not found:
         raise DeviceError(
-            f"device {device.name}: this ONNX Runtime has none of {', '.join(_PROVIDERS[where.type])}; "
+            f"device {device.name}: this ONNX Runtime has none of {', '.join(PROVIDERS[where.type])}; "
             "install onnxruntime-gpu, or choose --runtime eager"
         )
     return found
 
 
-def export_onnx(module: nn.Module, examples: Sequence[tuple[Tensor, ...]]) -> bytes:
+def opset_for(version: str) -> int:
+    """The newest opset, up to OPSET, that ONNX Runtime ``version`` reads. Raises DeviceError for one too old."""
+    major, minor = (int(part) for part in version.split(".")[:2])
+    for known, opset in _OPSETS:
+        if (major, minor) >= known:
+            return opset
+    raise DeviceError(f"onnxruntime {version} is too old: 1.8 or newer is needed")
+
+
+def export_onnx(module: nn.Module, examples: Sequence[tuple[Tensor, ...]], *, opset: int = OPSET) -> bytes:
     """``module`` as ONNX; inputs are named x0, x1 …, and an axis on which the examples differ is left open."""
     names = [f"x{index}" for index in range(len(examples[0]))]
     open_axes: dict[str, dict[int, str]] = {}
@@ -80,7 +90,7 @@ def export_onnx(module: nn.Module, examples: Sequence[tuple[Tensor, ...]]) -> by
         if axes:
             open_axes[name] = axes
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), torch.inference_mode():
+    with _EXPORTING, warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the tracer's: sizes are constants here, and it is to be so
         torch.onnx.export(
             module.eval(),
@@ -88,19 +98,14 @@ def export_onnx(module: nn.Module, examples: Sequence[tuple[Tensor, ...]]) -> by
             buffer,  # type: ignore[arg-type]
             input_names=names,
             dynamic_axes=open_axes,
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=False,  # dynamo's needs onnxscript and takes seconds a module
         )
     return buffer.getvalue()
 
 
 def _session(content: bytes, providers: list[str], threads: int) -> Callable[..., Any]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=providers)
+    session = open_session(content, providers, threads)
     inputs = [one.name for one in session.get_inputs()]  # an input nothing depends on is not among them
 
     def run(*tensors: Tensor) -> Any:
@@ -111,7 +116,8 @@ def _session(content: bytes, providers: list[str], threads: int) -> Callable[...
     return run
 
 
-def _quantized(content: bytes, examples: Sequence[tuple[Tensor, ...]]) -> bytes:
+def quantized(content: bytes, examples: Sequence[tuple[Tensor, ...]]) -> bytes:
+    """The ONNX model with its convolutions in 8-bit integers. Raises DeviceError without the onnx package."""
     try:
         import onnx as onnx_package
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
