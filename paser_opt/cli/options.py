@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Host", "Json", "Precision", "Quiet", "RunPath", "Runtime", "StudyName", "default_folder"]
+__all__ = ["Estimate", "Host", "Json", "Precision", "Quiet", "RunPath", "Runtime", "StudyName", "default_folder"]
 
 StudyName = Annotated[str, typer.Argument(help="A study in studies/ by name, or the path of a .toml file.")]
 RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/quickstart.")]
@@ -18,6 +18,9 @@ Runtime = Annotated[
     str | None, typer.Option(help="auto, eager, compile, onnx, onnx-int8 or torchscript (default: the device's).")
 ]
 Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16 (default: the device's).")]
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="Measure nothing: a lower bound from the data sheet in the device's TOML.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (and --json's answer).")]
 

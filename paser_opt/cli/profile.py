@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Host, Json, Precision, Quiet, Runtime, StudyName, default_folder
+from .options import Estimate, Host, Json, Precision, Quiet, Runtime, StudyName, default_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +24,7 @@ def command(
     host: Host = None,
     runtime: Runtime = None,
     precision: Precision = None,
+    estimate: Estimate = False,
     out: Annotated[
         Path | None, typer.Option(help="Profile JSON (default: runs/<study>/profiles/<device>.json).")
     ] = None,
@@ -54,7 +55,7 @@ def command(
     ):
         if new:
             path.unlink(missing_ok=True)
-        profile = profile_study(chosen, target, path, energy=energy, progress=watcher)
+        profile = profile_study(chosen, target, path, energy=energy, progress=watcher, estimate=estimate)
     if json:
         typer.echo(profile.model_dump_json(indent=1))
     elif not quiet:
@@ -82,7 +83,9 @@ def _table(profile: Profile) -> Table:
             entry.key,
             f"{entry.params:,}",
             f"{entry.macs / 1e6:,.2f}",
-            f"{figure('latency', latency.median_s)} ±{half:.1%}{'' if latency.stable else ' !'}",
+            f"{figure('latency', latency.median_s)} "
+            + (f"±{half:.1%}" if latency.how == "measured" else latency.how)
+            + ("" if latency.stable else " !"),
             figure("energy", joules.gross_j),
             figure("memory", entry.memory.peak_bytes),
         )
@@ -90,7 +93,10 @@ def _table(profile: Profile) -> Table:
     notes = ["latency: median and half-width of its 95 % interval; energy: gross, of one call"]
     notes += sorted({f"energy is {one.energy.how}: {one.energy.source}" for one in entries if one.energy.how})
     notes += sorted({f"energy: {one.energy.reason}" for one in entries if one.energy.gross_j is None})
-    notes += [f"! {one.key}: {one.latency.verdict}" for one in entries if not one.latency.stable]
+    notes += [
+        f"! {one.key}: {one.latency.verdict}" for one in entries if not one.latency.stable and one.latency.samples
+    ]
+    notes += sorted({f"! {one.latency.verdict}" for one in entries if one.latency.how == "estimated"})
     if uncounted := sorted({name.removeprefix("aten::") for one in entries for name in one.uncounted}):
         notes.append(f"operations not counted as MACs: {', '.join(uncounted)}")
     table.caption = "\n".join(notes)

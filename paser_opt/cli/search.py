@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Host, Json, Precision, Quiet, Runtime, StudyName, default_folder
+from .options import Estimate, Host, Json, Precision, Quiet, Runtime, StudyName, default_folder
 
 __all__ = ["command"]
 
@@ -23,6 +23,7 @@ def command(
     host: Host = None,
     runtime: Runtime = None,
     precision: Precision = None,
+    estimate: Estimate = False,
     resume: Annotated[
         bool,
         typer.Option("--resume/--new", help="Go on in the run's folder, or move it aside and start afresh."),
@@ -53,7 +54,7 @@ def command(
             console.print(f"moved the former run to {aside}")
     total, limit = trials or chosen.trials, timeout or chosen.timeout_s
     with watching(f"{chosen.name} on {target.name}", quiet=quiet, timeout_s=limit) as watcher:
-        run = search(chosen, folder, device=target, trials=total, timeout_s=limit, watcher=watcher)
+        run = search(chosen, folder, device=target, trials=total, timeout_s=limit, watcher=watcher, estimate=estimate)
     page = write_report(run)
     done = len(run.trials())
     if done < total and not quiet:

@@ -29,7 +29,8 @@ def local_device(device: Device, *, root: Path = board.ROOT) -> torch.device:
         known = f"none of {', '.join(device.match)} is in" if device.match else "its TOML names no match for"
         raise DeviceError(
             f"device {device.name} is not this machine ({known} the device tree or a GPU's name): "
-            f"run paser-opt on that device, reach it by --host user@board, or choose --device cpu"
+            f"run paser-opt on that device, reach it by --host user@board, take --estimate for its data sheet's "
+            f"bound, or choose --device cpu"
         )
     if device.kind in ("cuda", "jetson"):
         if not torch.cuda.is_available():

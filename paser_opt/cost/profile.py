@@ -18,14 +18,20 @@ from .bench import NOT_ASKED, Bench
 from .local import LocalBench
 from .machine import identity
 from .remote import RemoteBench
+from .roofline import RooflineBench
 from .unprofiled import tell, uncertainty
 from .workload import Workload
 
 __all__ = ["ProfileStore", "open_bench", "open_profile"]
 
 
-def open_bench(device: Device) -> Bench:
-    """What measures ``device``: the board at its host, else this machine. Raises DeviceError where that cannot be."""
+def open_bench(device: Device, *, estimate: bool = False) -> Bench:
+    """What measures ``device``: the board at its host, else this machine; or its data sheet, to ``estimate``.
+
+    Raises DeviceError where that cannot be.
+    """
+    if estimate:
+        return RooflineBench(device)
     return RemoteBench(device) if device.host else LocalBench(device)
 
 

@@ -15,12 +15,15 @@ from .space import cover, unfit
 __all__ = ["profile_study"]
 
 
-def profile_study(study: Study, device: Device, path: Path, *, energy: bool, progress: Progress) -> Profile:
+def profile_study(
+    study: Study, device: Device, path: Path, *, energy: bool, progress: Progress, estimate: bool = False
+) -> Profile:
     """Measure every model of the space at the study's shapes on ``device``; kept and reused in ``path``.
 
-    Raises DeviceError where ``device`` is not this machine: nothing is made up for it.
+    Raises DeviceError where ``device`` cannot be measured: nothing is made up for it, unless to ``estimate`` from
+    its data sheet was asked for.
     """
-    bench = open_bench(device)
+    bench = open_bench(device, estimate=estimate)
     data = load(study.data, progress=progress)
     steps = {}
     for config in cover(study, channels=data.channels, classes=data.classes):

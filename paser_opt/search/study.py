@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from ..config import OBJECTIVES, Device, Study
 from ..cost import open_bench, open_profile
 from ..data import load
-from ..errors import DivergedError, RunError
+from ..errors import ConfigError, DivergedError, RunError
 from ..pareto import front, hypervolume
 from ..progress import Progress
 from ..records import RunRecord, TrialRecord, write_text
@@ -55,14 +55,21 @@ def search(
     trials: int,
     timeout_s: float | None,
     watcher: Watcher,
+    estimate: bool = False,
 ) -> RunFolder:
     """Run ``study`` in ``folder`` until it holds ``trials`` trials or ``timeout_s`` is spent; goes on where it stopped.
 
-    Raises RunError where the folder holds another study or another driver is at work, and what the data, the
-    device and the study themselves raise. KeyboardInterrupt leaves everything ready to go on.
+    ``estimate``: costs are the data sheet's roofline, and marked so. Raises ConfigError for a runtime whose masks are
+    not the trained models'; RunError where the folder holds another study or another driver is at work; and what the
+    data, the device and the study themselves raise. KeyboardInterrupt leaves everything ready to go on.
     """
+    if device.runtime == "onnx-int8":
+        raise ConfigError(
+            "runtime onnx-int8 gives other masks than the fp32 models that a search scores: its latency must not stand "
+            "beside their IoU; search with onnx, and profile with onnx-int8"
+        )
     run = RunFolder(folder)
-    device_bench = open_bench(device)
+    device_bench = open_bench(device, estimate=estimate)
     data = load(study.data, progress=watcher)  # before anything is written: a fault in the data leaves no trace
     with run.locked():
         bench = Bench(

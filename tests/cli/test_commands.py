@@ -147,6 +147,30 @@ def test_devices_lists_this_machine(paser_opt):
     assert rows["jetson"]["here"] == ""
 
 
+def test_an_estimate_is_asked_for_and_never_mixed(paser_opt, tiny_toml, tmp_path, searched):
+    out = tmp_path / "p.json"
+    done = paser_opt("profile", tiny_toml, "--device", "jetson", "--estimate", "--out", out, "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    assert {entry["latency"]["how"] for entry in json.loads(done.stdout)["entries"].values()} == {"estimated"}
+    assert (
+        "a lower bound; not measured"
+        in paser_opt("profile", tiny_toml, "--device", "jetson", "--estimate", "--out", out).stderr
+    )
+    folder, _ = searched
+    cpu = tmp_path / "cpu.toml"
+    figure = '{ value = 1e9, source = "a sheet" }'
+    cpu.write_text(f'name = "cpu"\nlocal = true\npeak_flops_per_s = {figure}\nmemory_bytes_per_s = {figure}\n')
+    one_line(
+        paser_opt("search", tiny_toml, "--device", cpu, "--estimate", "--out", folder, "-q"),
+        "measured on another machine or set-up", "runtime eager there, roofline here",
+    )  # fmt: skip
+
+
+def test_a_search_is_not_priced_with_a_runtime_of_other_masks(paser_opt, tiny_toml, tmp_path):
+    done = paser_opt("search", tiny_toml, "--runtime", "onnx-int8", "--out", tmp_path / "run", "-q")
+    one_line(done, "onnx-int8", "search with onnx")
+
+
 def test_profile_in_json(paser_opt, tiny_toml, tmp_path):
     done = paser_opt("profile", tiny_toml, "--out", tmp_path / "p.json", "--json", "-q", "--no-energy")
     assert done.returncode == 0, done.stderr
