@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import RunError
-from .options import Json, Quiet, RunPath
+from .options import Host, Json, Precision, Quiet, RunPath, Runtime
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,6 +22,9 @@ def command(
     device: Annotated[
         str | None, typer.Option(help="A device in devices/, or a .toml (default: the one the run was searched on).")
     ] = None,
+    host: Host = None,
+    runtime: Runtime = None,
+    precision: Precision = None,
     families: Annotated[int, typer.Option(min=1, help="At most so many different pipelines of the run.")] = 8,
     json: Json = False,
     quiet: Quiet = False,
@@ -43,7 +46,7 @@ def command(
     chosen = subjects(folder.trials(), families)
     if not chosen:
         raise RunError(f"{run} has no complete trial yet; `paser-opt search` makes them")
-    target = load_device(device or record.study.device)
+    target = load_device(device or record.study.device, host=host, runtime=runtime, precision=precision)
     with folder.locked(), watching(f"validation of {run} on {target.name}", quiet=quiet) as watcher:
         result = validate(
             chosen,

@@ -22,8 +22,8 @@ __all__ = [
     "open_session",
 ]
 
+# Else ONNX Runtime 1.32 leaves an identifier in the home folder and reports its use. Read when it is first imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-"""Or ONNX Runtime 1.32 leaves an identifier in the home folder and reports its use; read when it is first imported."""
 
 WHERE = {"cpu": "cpu", "raspberry-pi": "cpu", "cuda": "cuda", "jetson": "cuda", "mps": "mps"}
 """A device's kind → what torch calls it."""
@@ -140,10 +140,13 @@ def open_runtime(name: str, kind: str, threads: int, probe: bytes) -> Runtime:
             return runtime(kind, threads, probe)
         except DeviceError as error:
             reasons.append(str(error))
-    package = "torch" if name == "torchscript" else "onnxruntime-gpu" if WHERE[kind] == "cuda" else "onnxruntime"
+    package = "torch" if name == "torchscript" else "onnxruntime-gpu" if kind == "cuda" else "onnxruntime"
+    mend = f"python3 -m pip install {package} there"
+    if kind == "jetson":  # whose GPU PyPI's wheels do not know
+        mend = "install the onnxruntime-gpu or torch that NVIDIA builds for its JetPack"
     raise DeviceError(
-        f"no runtime: {'; '.join(reasons)}: python3 -m pip install {package} there, or name the python of a virtual "
-        'environment that has it as python = "…" in the device\'s TOML'
+        f"no runtime: {'; '.join(reasons)}: {mend}, or name the python of a virtual environment that has it as "
+        'python = "…" in the device\'s TOML'
     )
 
 

@@ -42,8 +42,8 @@ _FAULTS = (
     ("Connection refused", "has no ssh server on that port: sudo systemctl enable --now ssh, there"),
     ("No space left on device", "its disk is full: make room there (df -h)"),
     ("Fatal Python error",
-     "its runtime crashed on a model: a newer one may not (torch under 1.12 cannot read all that torch writes today; "
-     "onnxruntime 1.8 and newer can)"),
+     "its runtime crashed: a newer one may not (torch under 1.12 cannot read all that torch writes today; onnxruntime "
+     "1.8 and newer can)"),
     ("Timeout, server|Connection reset|Broken pipe|closed by remote host|Connection closed|Connection to .* closed",
      "the connection was lost: the same command goes on from here once the board is back"),
     ("timed out|No route to host|Network is unreachable|Host is down",

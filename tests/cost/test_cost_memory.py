@@ -45,6 +45,12 @@ def test_weight_bytes_are_parameters_and_buffers() -> None:
     assert weight_bytes(norm) == 4 * 32 + 8
 
 
+def test_what_torch_does_not_see_is_missing_and_not_zero() -> None:
+    memory = measure_memory(lambda: None, nn.Linear(3, 1), CPU, runtime="onnx")
+    assert (memory.peak_bytes, memory.weight_bytes) == (None, 16)
+    assert memory.reason == "ONNX Runtime does not say what one call allocates"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_cuda_peak_is_measured() -> None:
     x = torch.randn(1 << 20, device="cuda")  # 4 MiB, a multiple of the allocator's block
