@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .models import autocast, mean_probability
+from .models import MonteCarlo, UNet, autocast
 from .patches import IGNORE, Grid, confusion, hard_labels, split_mask
 
 __all__ = [
@@ -38,16 +38,12 @@ def _chunks(count: int, pixels: int, device: torch.device) -> Iterator[slice]:
 
 
 @torch.inference_mode()
-def image_probability(model: nn.Module, images: Tensor, *, samples: int, precision: str, seed: int) -> Tensor:
+def image_probability(model: UNet, images: Tensor, *, samples: int, precision: str, seed: int) -> Tensor:
     """p̄ of f_0 for images (N, C, H, W) → (N, K, H, W) float32; ``seed`` of the dropout masks."""
     pixels = images[0, 0].numel() * max(samples, 1)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), autocast(precision, images.device):
-        torch.manual_seed(seed)
-        chunks = [
-            mean_probability(model, images[part], samples).float()
-            for part in _chunks(len(images), pixels, images.device)
-        ]
-    return torch.cat(chunks)
+    probability = MonteCarlo(model, samples, seed)
+    with autocast(precision, images.device):
+        return torch.cat([probability(images[part]).float() for part in _chunks(len(images), pixels, images.device)])
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .config import Grid, PipelineConfig, PolicyConfig, UNetConfig
 from .cost import RoutePlan, Runtime, Workload
-from .models import PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet, mean_probability
+from .models import MonteCarlo, PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
 from .patches import hard_labels, patch_size, split, split_mask, stitch
 
 __all__ = ["GivenRoute", "Routed", "RoutedPipeline", "batch_points", "workloads"]
@@ -28,12 +28,12 @@ Step = Any
 class Screen(nn.Module):
     """f_0 on the whole image: (N, C, H, W) → class probabilities (N, K, H, W), labels (N, H, W) uint8."""
 
-    def __init__(self, model: UNet, samples: int) -> None:
+    def __init__(self, model: UNet, samples: int, seed: int) -> None:
         super().__init__()
-        self.model, self.samples = model, samples
+        self.probability = MonteCarlo(model, samples, seed)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        probability = mean_probability(self.model, images, self.samples)
+        probability = self.probability(images)
         return probability, hard_labels(probability)
 
 
@@ -110,7 +110,7 @@ class RoutedPipeline:
 
     def __init__(self, config: PipelineConfig, models: Sequence[UNet], policy: PooledPolicy | ReferencePolicy) -> None:
         self.config = config
-        self.screen: Step = Screen(_laid_out(models[0]), config.mc_samples)
+        self.screen: Step = Screen(_laid_out(models[0]), config.mc_samples, config.seed)
         self.decide: Step = Decide(policy)
         self.split: Step = Split(config.grid, config.halo)
         self.refine: list[Step] = [Refine(_laid_out(model), config.halo) for model in models[1:]]
@@ -227,8 +227,8 @@ def workloads(
     h, w = patch_size(height, width, grid)
 
     def screening(samples: int) -> Workload:
-        key = f"screen {_describe(config.models[0])} S{samples} {shape}"
-        return Workload(key, Screen(nets[0], samples), (image,), 1, _architecture(config.models[0]))
+        key = f"screen {_describe(config.models[0])} mc{samples} {shape}"
+        return Workload(key, Screen(nets[0], samples, seed=0), (image,), 1, _architecture(config.models[0]))
 
     policy = build_policy(config.policy, models=len(nets), grid=grid, classes=classes, channels=channels, seed=0)
     steps = [

@@ -3,11 +3,12 @@
 from .family import PUBLISHED, build_policy, build_unet, parameter_count
 from .policy import Policy, PooledPolicy, ReferencePolicy
 from .precision import autocast
-from .uncertainty import mc_dropout, mean_probability
+from .uncertainty import MonteCarlo
 from .unet import UNet, smallest_extent
 
 __all__ = [
     "PUBLISHED",
+    "MonteCarlo",
     "Policy",
     "PooledPolicy",
     "ReferencePolicy",
@@ -15,8 +16,6 @@ __all__ = [
     "autocast",
     "build_policy",
     "build_unet",
-    "mc_dropout",
-    "mean_probability",
     "parameter_count",
     "smallest_extent",
 ]

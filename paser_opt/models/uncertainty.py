@@ -1,34 +1,60 @@
-"""Monte-Carlo dropout, only where it is asked for."""
+"""Monte-Carlo dropout with masks that are drawn once, so that a deployed pipeline gives what was evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["mc_dropout", "mean_probability"]
+from .unet import UNet
+
+__all__ = ["FixedDropout", "MonteCarlo"]
+
+TILE = 32
+"""Pixels after which a mask repeats: it stays small in a bundle, whatever the size of the images."""
 
 
-@contextmanager
-def mc_dropout(model: nn.Module) -> Iterator[None]:
-    """Dropout on inside, everything else as it was; outside, ``model.eval()`` means what it says."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
-    before = [layer.training for layer in layers]
-    for layer in layers:
-        layer.train()
-    try:
-        yield
-    finally:
-        for layer, training in zip(layers, before, strict=True):
-            layer.train(training)
+class FixedDropout(nn.Module):
+    """S dropout masks of one layer, the same for every image: x (S·N, C, h, w), sample by sample → the same shape."""
+
+    def __init__(self, samples: int, channels: int, rate: float, draw: torch.Generator) -> None:
+        super().__init__()
+        kept = torch.rand(samples, 1, channels, TILE, TILE, generator=draw) >= rate
+        self.register_buffer("mask", kept.float() / (1 - rate), persistent=False)
+        self.mask: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = int(x.shape[-2]), int(x.shape[-1])
+        mask = self.mask.repeat(1, 1, 1, -(-height // TILE), -(-width // TILE))[..., :height, :width]
+        by_sample = x.reshape(len(mask), -1, *x.shape[1:])  # (S, N, C, h, w)
+        return (by_sample * mask.to(x.dtype)).flatten(0, 1)
 
 
-def mean_probability(model: nn.Module, images: Tensor, samples: int) -> Tensor:
-    """p̄: class probabilities (N, K, H, W) of ``samples`` dropout passes in one batch; 0: one deterministic pass."""
-    if samples == 0:
-        return torch.softmax(model(images).float(), dim=1)
-    with mc_dropout(model):
-        logits = model(images.repeat(samples, 1, 1, 1))  # (S·N, K, H, W)
-    return torch.softmax(logits.float(), dim=1).reshape(samples, *images.shape[:1], *logits.shape[1:]).mean(dim=0)
+class MonteCarlo(nn.Module):
+    """p̄ of f_0: images (N, C, H, W) → class probabilities (N, K, H, W), the mean of ``samples`` dropout passes.
+
+    The passes are one batch; 0: one deterministic pass. ``seed`` gives the masks, on any device. The model, in eval
+    mode, is shared and left as it is.
+    """
+
+    def __init__(self, model: UNet, samples: int, seed: int) -> None:
+        super().__init__()
+        self.samples = samples
+        self.model = _with_masks(model, samples, seed) if samples else model
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.samples:
+            return torch.softmax(self.model(images).float(), dim=1)
+        logits = self.model(images.repeat(self.samples, 1, 1, 1)).float()  # (S·N, K, H, W)
+        return torch.softmax(logits, dim=1).reshape(self.samples, -1, *logits.shape[1:]).mean(dim=0)
+
+
+def _with_masks(model: UNet, samples: int, seed: int) -> UNet:
+    """The same weights with other dropout layers."""
+    draw = torch.Generator().manual_seed(seed)
+    rate = model.config.dropout
+    other = copy.copy(model)
+    other._modules = dict(model._modules)
+    other.drops = nn.ModuleList(FixedDropout(samples, channels, rate, draw) for channels in model.drop_channels)
+    return other.to(model.head.weight.device)

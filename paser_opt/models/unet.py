@@ -57,7 +57,8 @@ class UNet(nn.Module):
             _double_conv(2 * widths[level], widths[level], widths[max(level - 1, 0)], norm)
             for level in reversed(range(depth))
         )
-        self.drop = nn.Dropout(config.dropout)
+        self.drop_channels = (*widths[1:], widths[max(depth - 2, 0)])  # of the levels down, and of the first one up
+        self.drops = nn.ModuleList(nn.Dropout(config.dropout) for _ in self.drop_channels)
         self.head = nn.Conv2d(base, config.classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -68,8 +69,9 @@ class UNet(nn.Module):
             images = F.avg_pool2d(images, shrink)
         x = self.entry(self.stem(images))  # (N, base, h, w)
         skips = [x]
-        for block in self.down:
-            x = self.drop(block(F.max_pool2d(x, 2)))  # (N, base·2^level, h / 2^level, w / 2^level)
+        *drops, up_drop = self.drops
+        for block, drop in zip(self.down, drops, strict=True):
+            x = drop(block(F.max_pool2d(x, 2)))  # (N, base·2^level, h / 2^level, w / 2^level)
             skips.append(x)
         skips.pop()
         for level, block in enumerate(self.up):
@@ -77,7 +79,7 @@ class UNet(nn.Module):
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
             x = block(torch.cat([skip, x], dim=1))
             if level == 0:
-                x = self.drop(x)
+                x = up_drop(x)
         logits: Tensor = self.head(x)
         if shrink > 1:
             logits = F.interpolate(logits, scale_factor=shrink, mode="bilinear", align_corners=False)

@@ -18,7 +18,7 @@ from ..patches import confusion
 from ..records import GalleryItem, Quantity, TrialRecord, write_bytes
 from ..routing import RoutedPipeline
 from ..runs import RunFolder
-from ..train import Trained, seeded
+from ..train import Trained
 from .objective import Bench, evaluation, price, train
 
 __all__ = ["finish"]
@@ -98,8 +98,7 @@ def _gallery(
     items = []
     for index in chosen.tolist():
         image, truth = data.test.images[index : index + 1], data.test.masks[index]
-        with seeded(trial.pipeline.seed):
-            routed = pipeline.run(image.to(device))
+        routed = pipeline.run(image.to(device))
         mask = routed.masks[0].cpu()
         rows, columns = trial.pipeline.grid
         stem = f"{index:04d}"

@@ -1,35 +1,67 @@
+import pytest
 import torch
+from torch import nn
 
 from paser_opt.config import UNetConfig
-from paser_opt.models import build_unet, mc_dropout, mean_probability
+from paser_opt.models import MonteCarlo, build_unet
+from paser_opt.models.uncertainty import TILE, FixedDropout
 
-IMAGE = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-def model():
-    return build_unet(UNetConfig(base=4, depth=2, norm="batch"), seed=0).eval()
+IMAGE = torch.randn(2, 1, 40, 72, generator=torch.Generator().manual_seed(0))
 
 
+def model(rate: float = 0.5):
+    return build_unet(UNetConfig(base=4, depth=2, norm="batch", dropout=rate), seed=0).eval()
+
+
+@torch.inference_mode()
 def test_no_samples_is_one_deterministic_pass():
     net = model()
-    assert torch.equal(mean_probability(net, IMAGE, 0), torch.softmax(net(IMAGE), dim=1))
+    assert torch.equal(MonteCarlo(net, 0, seed=1)(IMAGE), torch.softmax(net(IMAGE), dim=1))
 
 
-def test_samples_are_drawn_in_one_batch_and_averaged():
+@torch.inference_mode()
+def test_samples_are_passes_of_one_batch_and_averaged():
     net = model()
-    torch.manual_seed(3)
-    batched = mean_probability(net, IMAGE, 4)
-    torch.manual_seed(3)
-    with mc_dropout(net):
-        passes = torch.softmax(net(IMAGE.repeat(4, 1, 1, 1)), dim=1).chunk(4)
-    assert torch.allclose(batched, sum(passes) / 4, atol=1e-6)
+    mean = MonteCarlo(net, 3, seed=1)
+    passes = []
+    for sample in range(3):  # the same masks, one pass at a time
+        one = MonteCarlo(net, 1, seed=1)
+        for alone, all_three in zip(one.model.drops, mean.model.drops, strict=True):
+            alone.mask = all_three.mask[sample : sample + 1]
+        passes.append(one(IMAGE))
+    assert torch.allclose(mean(IMAGE), sum(passes) / 3, atol=1e-6)
     assert not torch.allclose(passes[0], passes[1])
 
 
-def test_the_context_touches_dropout_only_and_puts_it_back():
+@torch.inference_mode()
+def test_masks_follow_from_the_seed_and_not_from_the_batch():
     net = model()
-    with mc_dropout(net):
-        assert net.drop.training
-        assert not net.entry[1].training  # batch norm
-    assert not net.drop.training
-    assert torch.equal(net(IMAGE), net(IMAGE))
+    both = MonteCarlo(net, 4, seed=7)(IMAGE)
+    torch.manual_seed(99)
+    assert torch.allclose(MonteCarlo(net, 4, seed=7)(IMAGE[1:]), both[1:], atol=1e-6)
+    assert not torch.allclose(MonteCarlo(net, 4, seed=8)(IMAGE), both)
+
+
+@torch.inference_mode()
+def test_the_model_itself_stays_without_dropout():
+    net = model()
+    before = net(IMAGE)
+    sampled = MonteCarlo(net, 2, seed=1)
+    assert torch.equal(net(IMAGE), before)
+    net.head.weight.zero_()  # the weights are shared, not copied
+    assert torch.equal(sampled.model.head.weight, net.head.weight)
+    assert all(type(one) is nn.Dropout for one in net.drops)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_a_mask_keeps_its_share_and_the_mean(rate):
+    layer = FixedDropout(8, 6, rate, torch.Generator().manual_seed(0))
+    x = torch.ones(8 * 3, 6, 2 * TILE + 5, TILE)
+    dropped = layer(x)
+    kept = 1 - rate
+    # 49,152 Bernoulli draws: a standard error of 0.0023 or less
+    assert (dropped != 0).float().mean().item() == pytest.approx(kept, abs=0.01)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / kept])
+    assert torch.equal(dropped[0], dropped[1])  # images of one sample
+    assert not torch.equal(dropped[0], dropped[3])  # samples
+    assert torch.equal(dropped[:, :, :TILE], dropped[:, :, TILE : 2 * TILE])
