@@ -350,6 +350,8 @@ class DataSummary(Record):
     width: int
     channels: int
     class_names: list[str]
+    mean: list[float] = Field(default_factory=list, description="of the training images in [0, 1], a channel each")
+    std: list[float] = Field(default_factory=list)
 
 
 class GalleryItem(Record):

@@ -131,8 +131,13 @@ class RoutedPipeline:
         return other
 
     @torch.inference_mode()
-    def run(self, images: Tensor, *, synchronize: Callable[[], object] = lambda: None) -> Routed:
-        """Images (N, C, H, W), standardised → masks; ``seconds`` holds the wall time of each step."""
+    def run(
+        self, images: Tensor, *, route: Tensor | None = None, synchronize: Callable[[], object] = lambda: None
+    ) -> Routed:
+        """Images (N, C, H, W), standardised → masks; ``seconds`` holds the wall time of each step.
+
+        ``route`` (N, P), if given, is taken instead of the policy's choice.
+        """
         seconds: dict[str, float] = {}
         last = time.perf_counter()
 
@@ -143,7 +148,7 @@ class RoutedPipeline:
             seconds[step] = now - last
             last = now
 
-        return Routed(*self(images, lap=lap), seconds)
+        return Routed(*self(images, route, lap), seconds)
 
     def __call__(
         self, images: Tensor, route: Tensor | None = None, lap: Callable[[str], None] = lambda step: None

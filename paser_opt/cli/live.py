@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,7 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..records import TrialRecord
-from ..search import Watcher
+
+if TYPE_CHECKING:
+    from ..search import Watcher
 
 __all__ = ["console", "figure", "watching"]
 

@@ -4,10 +4,10 @@ Shipped to boards: Python 3.6, standard library only; numpy comes with ONNX Runt
 """
 
 import io
-import os
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 from ..errors import DeviceError
+from ..onnx_session import open_session
 from .board import gpu_names, processor
 
 __all__ = [
@@ -19,12 +19,9 @@ __all__ = [
     "TorchScript",
     "cuda_peak",
     "open_runtime",
-    "open_session",
 ]
 
 # Else ONNX Runtime 1.32 leaves an identifier in the home folder and reports its use. Read when it is first imported.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
 WHERE = {"cpu": "cpu", "raspberry-pi": "cpu", "cuda": "cuda", "jetson": "cuda", "mps": "mps"}
 """A device's kind → what torch calls it."""
 
@@ -148,16 +145,6 @@ def open_runtime(name: str, kind: str, threads: int, probe: bytes) -> Runtime:
         f"no runtime: {'; '.join(reasons)}: {mend}, or name the python of a virtual environment that has it as "
         'python = "…" in the device\'s TOML'
     )
-
-
-def open_session(content: bytes, providers: Sequence[str], threads: int) -> Any:
-    """ONNX Runtime's session of one model, on so many CPU threads."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(content, options, providers=list(providers))
 
 
 def cuda_peak(call: Callable[[], object]) -> int:

@@ -36,6 +36,7 @@ __all__ = ["SHIPPED", "RemoteBench"]
 
 SHIPPED = (
     "errors",
+    "onnx_session",
     "cost.latency",
     "cost.board",
     "cost.energy.base",

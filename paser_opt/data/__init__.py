@@ -95,6 +95,8 @@ class SegmentationData:
             width=self.width,
             channels=self.channels,
             class_names=list(self.class_names),
+            mean=list(self.mean),
+            std=list(self.std),
         )
 
     def display(self, images: Tensor) -> Tensor:

@@ -9,19 +9,17 @@ Not done: several images in one file, rotation by EXIF, 16-bit colour (Pillow re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 
 from ..config import DataConfig
 from ..errors import ConfigError, DataError
+from ..images import IMAGE_SUFFIXES, VALUES, extent, header, is_grey, opened, overlap, read_image
 from ..patches import IGNORE
 from ..progress import Progress
 from .paths import data_folder
@@ -29,11 +27,8 @@ from .splits import TRAIN_VAL_TEST, Part, Splits, divide, shares_of
 
 __all__ = ["read"]
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
-GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 INDEXED = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
-VALUES = 2**16  # of an 8- or 16-bit file
 
 
 @dataclass(frozen=True)
@@ -49,19 +44,19 @@ def read(config: DataConfig, progress: Progress) -> Splits:
     pairs = _splits(config, data_folder(config.path))
     every = [pair for name in TRAIN_VAL_TEST for pair in pairs[name]]
     with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(_header, [pair.image for pair in every]))
+        headers = list(pool.map(header, [pair.image for pair in every]))
         size = config.size or _common_size(every, [size for size, _ in headers])
-        colour = config.channels == "rgb" or (config.channels == "auto" and headers[0][1] not in GREY)
+        colour = config.channels == "rgb" or (config.channels == "auto" and not is_grey(headers[0][1]))
         images = np.empty((len(every), 3 if colour else 1, *size), dtype=np.float32)
         masks = np.empty((len(every), *size), dtype=np.uint8)
 
         def fill(index: int) -> None:
-            pixels = _read_image(every[index].image, colour)
+            pixels = read_image(every[index].image, colour)
             classes = _read_mask(every[index].mask, table, config)
             if classes.shape != pixels.shape[1:]:
                 raise DataError(
-                    f"{every[index].mask} is {_extent(classes.shape)}, its image {every[index].image.name} is "
-                    f"{_extent(pixels.shape[1:])} (height x width); they must be the same"
+                    f"{every[index].mask} is {extent(classes.shape)}, its image {every[index].image.name} is "
+                    f"{extent(pixels.shape[1:])} (height x width); they must be the same"
                 )
             images[index], masks[index] = _fit(pixels, classes, size)
 
@@ -135,57 +130,19 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
 # --- what is in them ----------------------------------------------------------------------------------
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise DataError(f"{path} holds several images; save each in a file of its own")
-            yield image
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"cannot read {path}: {reason}; the file is damaged or no image") from None
-
-
-def _header(path: Path) -> tuple[tuple[int, int], str]:
-    """(height, width) and Pillow's mode, without decoding the pixels."""
-    with _opened(path) as image:
-        return (image.height, image.width), image.mode
-
-
-def _extent(size: tuple[int, ...]) -> str:
-    return f"{size[0]} x {size[1]}"
-
-
 def _common_size(pairs: list[Pair], sizes: list[tuple[int, int]]) -> tuple[int, int]:
     for pair, size in zip(pairs, sizes, strict=True):
         if size != sizes[0]:
             raise DataError(
-                f"{pair.image} is {_extent(size)} (height x width) but {pairs[0].image.name} is {_extent(sizes[0])}; "
+                f"{pair.image} is {extent(size)} (height x width) but {pairs[0].image.name} is {extent(sizes[0])}; "
                 "set size = [height, width] in [data] to crop and pad all to one size"
             )
     return sizes[0]
 
 
-def _read_image(path: Path, colour: bool) -> npt.NDArray[np.float32]:
-    """(C, H, W) in [0, 1]."""
-    with _opened(path) as image:
-        if image.mode == "F":
-            raise DataError(f"{path} holds floating-point pixels; save it with 8 or 16 bits")
-        if image.mode.startswith("I"):
-            pixels, top = np.asarray(image, dtype=np.int64), VALUES - 1
-            if pixels.min() < 0 or pixels.max() > top:
-                raise DataError(f"{path} has grey levels outside 0 … {top}; save it with 8 or 16 bits")
-            pixels = np.repeat(pixels[..., None], 3 if colour else 1, axis=2)
-        else:
-            pixels, top = np.asarray(image.convert("RGB" if colour else "L")), 255
-            pixels = pixels.reshape(*pixels.shape[:2], -1)
-    return np.moveaxis(pixels.astype(np.float32) / np.float32(top), 2, 0)
-
-
 def _read_mask(path: Path, table: npt.NDArray[np.int16], config: DataConfig) -> npt.NDArray[np.uint8]:
     """(H, W) class indices, IGNORE where the file has ``ignore_index``."""
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.mode not in INDEXED:
             raise DataError(
                 f"{path} is {image.mode}, not one class value a pixel; save it with one 8- or 16-bit channel, "
@@ -235,12 +192,9 @@ def _fit(
     image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8], size: tuple[int, int]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Centre-crop, then pad to ``size``: the image's edge is repeated, the mask's padding is IGNORE."""
-    crop, pad = [], []
-    for have, want in zip(mask.shape, size, strict=True):
-        start, missing = max(0, have - want) // 2, max(0, want - have)
-        crop.append(slice(start, start + min(have, want)))
-        pad.append((missing // 2, missing - missing // 2))
+    inside, placed = overlap(mask.shape, size)
+    pad = [(one.start, want - one.stop) for one, want in zip(placed, size, strict=True)]
     return (
-        np.pad(image[:, crop[0], crop[1]], [(0, 0), *pad], mode="edge"),
-        np.pad(mask[crop[0], crop[1]], pad, constant_values=IGNORE),
+        np.pad(image[(slice(None), *inside)], [(0, 0), *pad], mode="edge"),
+        np.pad(mask[inside], pad, constant_values=IGNORE),
     )

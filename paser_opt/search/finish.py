@@ -13,6 +13,7 @@ from torch import Tensor
 from ..cost import runtime_for, synchronizer, time_interleaved, using_threads
 from ..data import SegmentationData
 from ..evaluate import image_iou
+from ..images import mask_picture
 from ..pareto import front
 from ..patches import confusion
 from ..records import GalleryItem, Quantity, TrialRecord, write_bytes
@@ -25,8 +26,6 @@ __all__ = ["finish"]
 
 GALLERY_IMAGES = 4
 TIMED_IMAGES = 16
-PALETTE = bytes.fromhex("332288 44aa99 ddcc77 cc6677 88ccee 117733 999933 882255 aa4499 dddddd 661100 ee7733")
-"""Paul Tol's muted scheme, colour-blind safe; class index → RGB, repeated beyond twelve."""
 
 
 def finish(run: RunFolder, bench: Bench) -> None:
@@ -103,8 +102,8 @@ def _gallery(
         rows, columns = trial.pipeline.grid
         stem = f"{index:04d}"
         _write_image(run, f"image-{stem}.png", data.display(image)[0])
-        _write_mask(run, f"truth-{stem}.png", truth)
-        _write_mask(run, f"trial{trial.number}-{stem}.png", mask)
+        _write(run, f"truth-{stem}.png", mask_picture(truth.numpy()))
+        _write(run, f"trial{trial.number}-{stem}.png", mask_picture(mask.numpy()))
         items.append(
             GalleryItem(
                 trial=trial.number,
@@ -126,14 +125,6 @@ def _write_image(run: RunFolder, name: str, pixels: Tensor) -> None:
     """uint8 (C, H, W) → PNG."""
     array = pixels.permute(1, 2, 0).numpy()
     _write(run, name, Image.fromarray(array[..., 0] if array.shape[2] == 1 else array[..., :3]))
-
-
-def _write_mask(run: RunFolder, name: str, mask: Tensor) -> None:
-    """uint8 (H, W) class indices → palette PNG; IGNORE is black."""
-    picture = Image.fromarray(mask.numpy(), mode="P")
-    colours = (list(PALETTE) * 8)[: 255 * 3]
-    picture.putpalette([*colours, 0, 0, 0])
-    _write(run, name, picture)
 
 
 def _write(run: RunFolder, name: str, picture: Image.Image) -> None:

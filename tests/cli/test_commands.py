@@ -12,7 +12,7 @@ COMMANDS = sorted(command.name for command in app.registered_commands)
 
 
 def test_the_commands():
-    assert COMMANDS == ["devices", "pick", "profile", "report", "search", "validate"]
+    assert COMMANDS == ["devices", "export", "pick", "predict", "profile", "report", "search", "validate"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from ...config import Device
 from ...errors import DeviceError
+from ...onnx_session import open_session
 from ..machine import thread_count
-from ..onboard import PROVIDERS, open_session
+from ..onboard import PROVIDERS
 
 __all__ = ["export_onnx", "onnx", "onnx_int8", "opset_for", "providers_for", "quantized"]
 

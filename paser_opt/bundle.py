@@ -1,0 +1,97 @@
+"""What a deployed pipeline is on disk: one ONNX file a step, and a manifest; no torch in here.
+
+DIR/manifest.json   this record
+    screen.onnx · policy.onnx · split.onnx · f_1.onnx … f_m.onnx · stitch.onnx
+    README.txt
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .config import PipelineConfig
+from .errors import RunError
+from .records import Quantity, Record, read_record
+
+__all__ = ["MANIFEST", "Manifest", "Score", "digest", "read_bundle", "step_file"]
+
+MANIFEST = "manifest.json"
+
+
+class Score(Record):
+    """IoU of the trial on one split, with its 95 % bootstrap interval over images."""
+
+    split: Literal["val", "test"]
+    iou: float
+    low: float
+    high: float
+
+
+class Manifest(Record):
+    """Everything that running the bundle takes besides the models."""
+
+    format: Literal[1] = 1
+    study: str
+    trial: int
+    pipeline: PipelineConfig
+    height: int = Field(ge=1, le=2**16)
+    width: int = Field(ge=1, le=2**16)
+    channels: int = Field(ge=1, le=3)
+    class_names: list[str] = Field(min_length=2, max_length=255)
+    mean: list[float] = Field(description="of the training images in [0, 1], a channel each: pixels less this …")
+    std: list[Annotated[float, Field(gt=0)]] = Field(description="… over this are what the models see")
+    fitted: bool = Field(description="images of other sizes were centre-cropped and padded in training")
+    mask_values: list[Annotated[int, Field(ge=0, le=254)]] | None = Field(
+        None, description="the pixel value of each class in the study's own masks; None: its index"
+    )
+    scores: list[Score]
+    latency_s: Quantity = Field(description="of one image on the device of the search")
+    device: str
+    versions: dict[str, str]
+    digests: dict[str, str] = Field(description="step → sha256 of its file")
+
+    @property
+    def steps(self) -> list[str]:
+        """In the order in which they run."""
+        return ["screen", "policy", "split", *(f"f_{i}" for i in range(1, len(self.pipeline.models))), "stitch"]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if not len(self.mean) == len(self.std) == self.channels == self.pipeline.models[0].in_channels:
+            raise ValueError(f"mean, std and the models must have the {self.channels} channels of the images")
+        if len(self.class_names) != self.pipeline.models[0].classes:
+            raise ValueError(f"{len(self.class_names)} class names for models of {self.pipeline.models[0].classes}")
+        if self.mask_values is not None and len(set(self.mask_values)) != len(self.class_names):
+            raise ValueError("mask_values must be one different value a class")
+        if set(self.digests) != set(self.steps):
+            raise ValueError(f"digests must be of {', '.join(self.steps)}")
+        return self
+
+
+def step_file(folder: Path, step: str) -> Path:
+    return folder / f"{step}.onnx"
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_bundle(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest and the models by step. Raises RunError for what is missing, damaged or of another version."""
+    if not (folder / MANIFEST).is_file():
+        raise RunError(f"{folder} holds no bundle ({MANIFEST} is missing); `paser-opt export` makes one")
+    manifest = read_record(Manifest, folder / MANIFEST)
+    models = {}
+    for step in manifest.steps:
+        path = step_file(folder, step)
+        try:
+            models[step] = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror or error}; export the bundle again") from None
+        if digest(models[step]) != manifest.digests[step]:
+            raise RunError(f"{path} is damaged: it is not what the manifest lists; export the bundle again")
+    return manifest, models

@@ -1,0 +1,185 @@
+"""A bundle at work: ONNX Runtime and numpy, no torch.
+
+image → screen → policy → split → f_1 … f_m on the patches sent to each, in one batch → stitch → mask
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .bundle import read_bundle
+from .errors import ConfigError, DataError
+from .images import extent, overlap, read_image
+from .onnx_session import open_session
+
+__all__ = ["Prediction", "Predictor"]
+
+OUTSIDE = 255
+"""Mask value of pixels that were cropped away before the models saw the image."""
+
+_CALIBRATIONS = 5
+
+Mask = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.float32]
+Patches = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What became of one image."""
+
+    mask: Mask  # (H, W) class indices, OUTSIDE where the image was cropped
+    route: Patches  # (P,) model of each patch
+    wanted: Patches  # (P,) what the policy chose; differs from ``route`` only under a budget
+    seconds: dict[str, float] = field(default_factory=dict)
+    """wall time of each step"""
+
+    @property
+    def total_s(self) -> float:
+        return sum(self.seconds.values())
+
+
+class Predictor:
+    """The models of the bundle in ``folder``, loaded. Raises RunError for a bundle that is missing or damaged."""
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        self.manifest, models = read_bundle(folder)
+        self._run = {step: _runner(open_session(models.pop(step), ("CPUExecutionProvider",), threads))
+                     for step in self.manifest.steps}  # fmt: skip
+        data = self.manifest
+        self._mean, self._std = (np.array(one, dtype=np.float32)[:, None, None] for one in (data.mean, data.std))
+        self._models = len(data.pipeline.models)
+        self._budget: _Budget | None = None
+
+    def read(self, path: Path) -> Pixels:
+        """(C, H, W) in [0, 1]. Raises DataError for a file that is no image, or of a size the bundle does not take."""
+        data = self.manifest
+        image = read_image(path, colour=data.channels == 3)
+        if image.shape[1:] != (data.height, data.width) and not data.fitted:
+            raise DataError(
+                f"{path} is {extent(image.shape[1:])} (height x width); this bundle takes "
+                f"{extent((data.height, data.width))}: crop or scale it first"
+            )
+        return image
+
+    def __call__(self, image: Pixels, *, budget_s: float | None = None, route: Patches | None = None) -> Prediction:
+        """One image (C, H, W) in [0, 1]. Under a budget, the patches the policy is least sure to send on stay with
+        f_0, until the time measured for the rest on this machine keeps it. ``route`` (P,), if given, is taken
+        instead of the policy's choice.
+
+        Raises ConfigError for a budget that the screen, the policy, splitting and stitching alone exceed.
+        """
+        budget = self._calibrated(budget_s) if budget_s is not None else None
+        size = (self.manifest.height, self.manifest.width)
+        inside, placed = overlap(image.shape[1:], size)
+        before = [(one.start, side - one.stop) for one, side in zip(placed, size, strict=True)]
+        seen = np.pad(image[(slice(None), *inside)], [(0, 0), *before], mode="edge")
+        clock = _Clock()
+        x = ((seen - self._mean) / self._std)[None]
+        probability, labels = self._run["screen"](x)
+        clock.lap("screen")
+        action, confidence = self._run["policy"](x, probability)
+        wanted = action[0]
+        if route is None:
+            route = wanted
+        if budget is not None and budget_s is not None:
+            route = budget.keep(wanted, confidence[0], budget_s)
+        clock.lap("policy")
+        patches, tiles = self._run["split"](x, labels)
+        clock.lap("split")
+        for model in range(1, self._models):
+            sent = np.flatnonzero(route == model)
+            if len(sent):
+                (tiles,) = self._run[f"f_{model}"](patches, tiles, sent)
+                clock.lap(f"f_{model}")
+        (masks,) = self._run["stitch"](tiles)
+        clock.lap("stitch")
+        mask = np.full(image.shape[1:], OUTSIDE, dtype=np.uint8)
+        mask[inside] = masks[0][placed]
+        return Prediction(mask, route, wanted, clock.seconds)
+
+    def _calibrated(self, budget_s: float) -> _Budget:
+        """Time of every step on this machine; taken once."""
+        if self._budget is None:
+            self._budget = self._calibrate()
+        if budget_s < self._budget.fixed_s:
+            raise ConfigError(
+                f"a budget of {budget_s * 1e3:.3g} ms is under the {self._budget.fixed_s * 1e3:.3g} ms that screen, "
+                "policy, split and stitch take on this machine: give more, or another bundle"
+            )
+        return self._budget
+
+    def _calibrate(self) -> _Budget:
+        x = np.zeros((1, self.manifest.channels, self.manifest.height, self.manifest.width), dtype=np.float32)
+        probability, labels = self._run["screen"](x)
+        patches, tiles = self._run["split"](x, labels)
+        count = len(patches)
+        points = sorted({*(2**power for power in range(count.bit_length())), count})
+        fixed = (
+            lambda: self._run["screen"](x),
+            lambda: self._run["policy"](x, probability),
+            lambda: self._run["split"](x, labels),
+            lambda: self._run["stitch"](tiles),
+        )
+
+        def refine(model: int, n: int) -> Callable[[], object]:
+            return lambda: self._run[f"f_{model}"](patches, tiles, np.arange(n))
+
+        curves = [[0.0, *(_median_s(refine(model, n)) for n in points)] for model in range(1, self._models)]
+        return _Budget(sum(_median_s(call) for call in fixed), [0, *points], curves)
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """Measured seconds: of what every image takes, and of f_1 … f_m at so many patches."""
+
+    fixed_s: float
+    points: Sequence[int]
+    curves: Sequence[Sequence[float]]
+
+    def keep(self, wanted: Patches, confidence: npt.NDArray[np.float32], budget_s: float) -> Patches:
+        """``wanted`` (P,) with as many of the surest patches still sent on as the budget allows."""
+        order = np.argsort(-confidence, kind="stable")
+        order = order[wanted[order] > 0]  # (Q,) those sent on, the surest first
+        total_s = np.full(len(order) + 1, self.fixed_s)  # (Q + 1,) with the first 0 … Q of them
+        for model, curve in enumerate(self.curves, start=1):
+            sent = np.concatenate([[0], np.cumsum(wanted[order] == model)])
+            total_s += np.interp(sent, self.points, curve)
+        kept = int(np.flatnonzero(total_s <= budget_s).max())
+        route = wanted.copy()
+        route[order[kept:]] = 0
+        return route
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        now = time.perf_counter()
+        self.seconds[step] = now - self._last
+        self._last = now
+
+
+def _runner(session: Any) -> Callable[..., list[Any]]:
+    """The session as a function of its module's inputs; one that nothing depends on is not among the session's."""
+    inputs = [(one.name, int(one.name[1:])) for one in session.get_inputs()]
+    return lambda *arrays: session.run(None, {name: arrays[index] for name, index in inputs})
+
+
+def _median_s(call: Callable[[], object]) -> float:
+    call()
+    seconds = []
+    for _ in range(_CALIBRATIONS):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds)[_CALIBRATIONS // 2]
