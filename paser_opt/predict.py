@@ -105,6 +105,11 @@ class Predictor:
         mask[inside] = masks[0][placed]
         return Prediction(mask, route, wanted, clock.seconds)
 
+    def run_blank(self, route: list[int]) -> None:
+        """A blank image through a given route (P,), to time it."""
+        blank = np.zeros((self.manifest.channels, self.manifest.height, self.manifest.width), dtype=np.float32)
+        self(blank, route=np.asarray(route))
+
     def _calibrated(self, budget_s: float) -> _Budget:
         """Time of every step on this machine; taken once."""
         if self._budget is None:

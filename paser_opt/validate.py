@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .config import PipelineConfig, UNetConfig
-from .cost import ProfileStore, RoutePlan, Workload, predict
+from .cost import EFFORT, ProfileStore, RoutePlan, Workload, latency_record, predict, time_interleaved
 from .models import UNet, build_policy, build_unet
 from .progress import Progress
-from .records import Agreement, Entry, RoutePair, TrialRecord, Validation
+from .records import Agreement, Entry, Latency, RoutePair, TrialRecord, Validation
 from .routing import GivenRoute, RoutedPipeline, workloads
 
 __all__ = ["Subject", "agreement", "mixes", "subjects", "validate"]
 
 Array = NDArray[np.float64]
+RunWhole = Callable[[list[int]], object]
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,14 @@ def validate(
     width: int,
     within: float,
     progress: Progress,
+    run_whole: RunWhole | None = None,
 ) -> Validation:
     """Each route of each pipeline on one image, predicted from ``profile`` and run whole on its bench.
 
     The profile is completed first; sizes it lacks are told ``within`` this share or measured. Some steps of the
     profile are timed again among each pipeline's routes: their ratio is the device's pace, which a machine that
-    others use does not keep. Weights are drawn at random: they do not change the cost.
+    others use does not keep. Weights are drawn at random: they do not change the cost. ``run_whole`` runs an image
+    through a route (P,) where something else than the bench's runtime is to be judged, such as a bundle.
     """
     bench, device = profile.bench, profile.bench.where
     net = cache(lambda size: build_unet(size, seed=0).to(device).eval())
@@ -102,10 +105,16 @@ def validate(
         pipeline = _pipeline(subject.config, net)
         loads = [Workload(name, GivenRoute(pipeline), (image, _route(counts, device)), 1)
                  for name, counts in subject.routes.items()]  # fmt: skip
-        runs = {run.key: run for run in bench.measure([*loads, *again], known={}, progress=progress, energy=False)}
-        ratios = [runs[load.key].latency.median_s / entries[load.key].latency.median_s for load in again]
+        timed = [*again] if run_whole else [*loads, *again]
+        entries_now = bench.measure(timed, known={}, progress=progress, energy=False) if timed else ()
+        now = {entry.key: entry.latency for entry in entries_now}
+        if run_whole:
+            calls = [partial(run_whole, load.inputs[1][0].tolist()) for load in loads]
+            timings = time_interleaved(calls, synchronize=lambda: None, **EFFORT._asdict())
+            now |= {load.key: latency_record(one) for load, one in zip(loads, timings, strict=True)}
+        ratios = [now[load.key].median_s / entries[load.key].latency.median_s for load in again]
         pace = statistics.median(ratios) if ratios else None
-        pairs += [_pair(subject, plan, load.key, entries, runs[load.key], pace) for load in loads]
+        pairs += [_pair(subject, plan, load.key, entries, now[load.key], pace) for load in loads]
     return Validation(machine=bench.machine, pairs=pairs, agreement=agreement(pairs))
 
 
@@ -135,7 +144,7 @@ def _route(counts: Sequence[int], device: torch.device) -> Tensor:
 
 
 def _pair(
-    subject: Subject, plan: RoutePlan, name: str, entries: Mapping[str, Entry], run: Entry, pace: float | None
+    subject: Subject, plan: RoutePlan, name: str, entries: Mapping[str, Entry], run: Latency, pace: float | None
 ) -> RoutePair:
     counts = subject.routes[name]
     cost = predict(entries, plan, np.array([counts]))
@@ -147,7 +156,7 @@ def _pair(
         route=name,
         counts=list(counts),
         predicted=cost.latency_s,
-        measured=run.latency,
+        measured=run,
         pace=pace,
         macs=cost.macs,
         params=screened + sum(sent),

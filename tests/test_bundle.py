@@ -237,6 +237,11 @@ def test_the_commands(tmp_path: Path, paser_opt) -> None:  # type: ignore[no-unt
     done = paser_opt("export", run.path, "--trial", 2, "--out", tmp_path / "bundle", "--json")
     assert done.returncode == 0, done.stderr
     assert Manifest.model_validate_json(done.stdout).trial == 2
+    validated = paser_opt("validate", tmp_path / "bundle", "--json", "-q")
+    assert validated.returncode == 0, validated.stderr
+    answer = json.loads(validated.stdout)
+    assert answer["machine"]["runtime"] == "onnx"
+    assert [pair["route"] for pair in answer["pairs"]][0] == "all kept"
     (tmp_path / "photos").mkdir()
     for seed in range(2):
         picture(tmp_path / "photos" / f"{seed}.png", seed=seed)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import RunError
-from .options import Host, Json, Precision, Quiet, RunPath, Runtime
+from .options import Host, Json, Precision, Quiet, Runtime
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 
 def command(
-    run: RunPath,
+    run: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/quickstart, or of a bundle.")],
     device: Annotated[
         str | None, typer.Option(help="A device in devices/, or a .toml (default: the one the run was searched on).")
     ] = None,
@@ -29,17 +30,39 @@ def command(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run routed pipelines of a run for real, each on several routes, and print predicted beside measured latency.
+    """Run the pipelines of a run, or a bundle, for real on several routes; print predicted beside measured latency.
 
     Below the table: how well this cost model, FLOPs and the paper's parameter ratio tell the measured latencies.
 
     Example: [bold]paser-opt validate runs/quickstart[/bold]
     """
+    from .live import console
+
+    if (run / "manifest.json").is_file():
+        result = _bundle(run, device or "cpu", host, runtime, precision, quiet)
+    else:
+        result = _run(run, device, host, runtime, precision, families, quiet)
+    if json:
+        typer.echo(result.model_dump_json(indent=1))
+    elif not quiet:
+        console.print(_pairs(result))
+        console.print(_agreement(result))
+
+
+def _run(
+    run: Path,
+    device: str | None,
+    host: str | None,
+    runtime: str | None,
+    precision: str | None,
+    families: int,
+    quiet: bool,
+) -> Validation:
     from ..catalog import load_device
     from ..cost import open_bench, open_profile
     from ..runs import RunFolder
     from ..validate import subjects, validate
-    from .live import console, watching
+    from .live import watching
 
     folder = RunFolder.open(run)
     record = folder.run()
@@ -48,7 +71,7 @@ def command(
         raise RunError(f"{run} has no complete trial yet; `paser-opt search` makes them")
     target = load_device(device or record.study.device, host=host, runtime=runtime, precision=precision)
     with folder.locked(), watching(f"validation of {run} on {target.name}", quiet=quiet) as watcher:
-        result = validate(
+        return validate(
             chosen,
             open_profile(folder.profile_file(target.name), open_bench(target)),
             height=record.data.height,
@@ -56,11 +79,32 @@ def command(
             within=record.study.predict_within,
             progress=watcher,
         )
-    if json:
-        typer.echo(result.model_dump_json(indent=1))
-    elif not quiet:
-        console.print(_pairs(result))
-        console.print(_agreement(result))
+
+
+def _bundle(
+    folder: Path, device: str, host: str | None, runtime: str | None, precision: str | None, quiet: bool
+) -> Validation:
+    """With ONNX Runtime unless told otherwise; here that is the bundle's own code."""
+    import tempfile
+
+    from ..bundle import read_bundle
+    from ..catalog import load_device
+    from ..cost import open_bench, open_profile
+    from ..predict import Predictor
+    from ..validate import Subject, mixes, validate
+    from .live import watching
+
+    manifest, _ = read_bundle(folder)
+    target = load_device(device, host=host, runtime=runtime or "onnx", precision=precision)
+    bench = open_bench(target)
+    run_whole = None
+    if bench.here and target.runtime == "onnx":
+        run_whole = Predictor(folder, threads=bench.machine.threads).run_blank
+    subject = Subject(f"trial {manifest.trial}", manifest.pipeline, mixes(manifest.pipeline))
+    with tempfile.TemporaryDirectory() as temporary, watching(f"validation of {folder}", quiet=quiet) as watcher:
+        profile = open_profile(Path(temporary) / "profile.json", bench)
+        return validate([subject], profile, height=manifest.height, width=manifest.width, within=0.0, progress=watcher,
+                        run_whole=run_whole)  # fmt: skip
 
 
 def _pairs(result: Validation) -> Table:

@@ -5,7 +5,7 @@
 This room knows nothing of models or training: others hand it modules with example inputs.
 """
 
-from .bench import Bench
+from .bench import EFFORT, Bench, latency_record
 from .latency import time_interleaved
 from .local import LocalBench
 from .machine import describe_machine, local_device, synchronizer, thread_count, using_threads
@@ -18,6 +18,7 @@ from .runtimes import Runtime, runtime_for
 from .workload import Workload
 
 __all__ = [
+    "EFFORT",
     "Bench",
     "LocalBench",
     "ProfileStore",
@@ -29,6 +30,7 @@ __all__ = [
     "alone",
     "cost_per_patch",
     "describe_machine",
+    "latency_record",
     "least",
     "local_device",
     "open_bench",

@@ -15,7 +15,7 @@ from .flops import Counted
 from .latency import Effort, Timing
 from .workload import Workload
 
-__all__ = ["EFFORT", "NOT_ASKED", "Bench", "measured"]
+__all__ = ["EFFORT", "NOT_ASKED", "Bench", "latency_record", "measured"]
 
 NOT_ASKED = "energy was not asked for"
 
@@ -47,6 +47,11 @@ class Bench(Protocol):
         """
 
 
+def latency_record(timing: Timing) -> Latency:
+    """What was timed, here or on a board, as a record."""
+    return Latency.model_validate(timing._asdict())
+
+
 def measured(load: Workload, counted: Counted, timing: Timing, energy: CallEnergy, memory: Memory) -> Entry:
     """What was measured of ``load``, here or on a board, as a record of the profile."""
     return Entry(
@@ -57,7 +62,7 @@ def measured(load: Workload, counted: Counted, timing: Timing, energy: CallEnerg
         macs=counted.macs,
         uncounted=counted.uncounted,
         work=counted.work,
-        latency=Latency.model_validate(timing._asdict()),
+        latency=latency_record(timing),
         energy=Energy.model_validate(energy._asdict()),
         memory=memory,
     )
