@@ -241,7 +241,7 @@ def test_the_commands(tmp_path: Path, paser_opt) -> None:  # type: ignore[no-unt
     assert validated.returncode == 0, validated.stderr
     answer = json.loads(validated.stdout)
     assert answer["machine"]["runtime"] == "onnx"
-    assert [pair["route"] for pair in answer["pairs"]][0] == "all kept"
+    assert answer["pairs"][0]["route"] == "all kept"
     (tmp_path / "photos").mkdir()
     for seed in range(2):
         picture(tmp_path / "photos" / f"{seed}.png", seed=seed)
