@@ -17,7 +17,6 @@ from torch import Tensor
 
 from ..config import PipelineConfig
 from ..data import Part, SegmentationData
-from ..errors import RunError
 from ..evaluate import image_probability, patch_confusions, whole_confusions
 from ..models import PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
 from ..patches import patch_size, split, split_mask
@@ -145,13 +144,8 @@ class _Trainer:
 
     def restore(self, keys: Mapping[str, str]) -> Trained:
         """Bring models and policy to what lies in the store under ``keys``."""
-        modules = {**{f"f_{index}": model for index, model in enumerate(self.models)}, "policy": self.policy}
-        for name, module in modules.items():
-            artifact = self.store.get(keys.get(name, ""))
-            if artifact is None:
-                raise RunError(f"{self.store.folder} lacks the weights of {name} (or they are damaged); search again")
-            module.load_state_dict(artifact.tensors)
-            module.eval()
+        models = {f"f_{index}": model for index, model in enumerate(self.models)}
+        self.store.restore({**models, "policy": self.policy}, keys)
         self.model_keys = [keys[f"f_{index}"] for index in range(len(self.models))]
         self.out.keys.update(keys)
         return self.out
@@ -390,6 +384,6 @@ def restore_pipeline(
 ) -> Trained:
     """A pipeline trained before, from its weights in ``store`` (part → key, as a trial records them); nothing trains.
 
-    Its tables are looked up, or made. Raises RunError where weights are missing or damaged.
+    Its tables are looked up, or made. Raises RunError where weights are gone.
     """
     return _Trainer(config, data, store, cost_per_patch, device, progress).restore(keys)

@@ -154,7 +154,7 @@ def test_what_cannot_be_compared_says_why(run, compared, tiny_study, tmp_path):
     copied = RunFolder(tmp_path / "copy")
     shutil.copytree(run.path, copied.path)
     (copied.artifacts / f"{trial.weights['f_1']}.safetensors").unlink()
-    with pytest.raises(RunError, match="lacks the weights of f_1"):
+    with pytest.raises(RunError, match="the weights of f_1 are not in"):
         compare_run(copied, trial, effort=QUICK, device=CPU, progress=Silent())
 
 
