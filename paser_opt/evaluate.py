@@ -23,6 +23,7 @@ __all__ = [
     "image_iou",
     "image_probability",
     "patch_confusions",
+    "resampled_iou",
     "soft_confusion",
     "whole_confusions",
 ]
@@ -116,13 +117,14 @@ def bootstrap(
     drawn = torch.randint(count, (resamples, count), generator=torch.Generator().manual_seed(seed))
     weight = torch.zeros(resamples, count, dtype=torch.float64)
     weight.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
-    value = _resampled(weight, matrices)
+    value = resampled_iou(weight, matrices)
     if other is not None:
         draws = other if other.dim() == 4 else other[None]
-        value = value - torch.stack([_resampled(weight, one) for one in draws]).mean(dim=0)
+        value = value - torch.stack([resampled_iou(weight, one) for one in draws]).mean(dim=0)
     low, high = torch.quantile(value, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
 
 
-def _resampled(weight: Tensor, matrices: Tensor) -> Tensor:
+def resampled_iou(weight: Tensor, matrices: Tensor) -> Tensor:
+    """Data-set IoU (B,) with image n counted ``weight[b, n]`` times: weight (B, N) float64, matrices (N, K, K)."""
     return class_iou(torch.einsum("bn,nij->bij", weight, matrices.cpu().double())).nanmean(dim=-1)

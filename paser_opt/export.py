@@ -32,21 +32,7 @@ def stored_pipeline(run: RunFolder, trial: TrialRecord) -> RoutedPipeline:
     policy = build_policy(
         config.policy, models=len(models), grid=config.grid, classes=first.classes, channels=first.in_channels, seed=0
     )
-    named = {**{f"f_{index}": model for index, model in enumerate(models)}, "policy": policy}
-    for name, module in named.items():
-        artifact = store.get(trial.weights.get(name, ""))
-        if artifact is None:
-            raise RunError(
-                f"the weights of {name} of trial {trial.number} are not in {run.artifacts}: "
-                "`paser-opt search` with --resume trains them again"
-            )
-        try:
-            module.load_state_dict(artifact.tensors)
-        except RuntimeError:
-            raise RunError(
-                f"the weights of {name} of trial {trial.number} were made by another version of paser-opt; search anew"
-            ) from None
-        module.eval()
+    store.restore({**{f"f_{index}": model for index, model in enumerate(models)}, "policy": policy}, trial.weights)
     return RoutedPipeline(config, models, policy)
 
 

@@ -6,5 +6,6 @@ Reads a run folder and nothing else, so a report can be made on another machine,
 from __future__ import annotations
 
 from .page import write_report
+from .versus import write_comparison
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]

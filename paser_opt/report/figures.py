@@ -12,7 +12,15 @@ from . import words
 from .importance import Importances
 from .info import Column, Front, History, Info, Interval, Point
 
-__all__ = ["MODEL_COLOURS", "front_figure", "history_figure", "importance_figure", "parallel_figure"]
+__all__ = [
+    "MODEL_COLOURS",
+    "axis_title",
+    "front_figure",
+    "history_figure",
+    "importance_figure",
+    "parallel_figure",
+    "plain_layout",
+]
 
 MODEL_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's colour-blind safe palette, f_0 … f_5."""
@@ -32,7 +40,7 @@ def front_figure(info: Info, front: Front) -> go.Figure:
     }
     members = [info.point(number) for number in front.members]
     rest = [point for point in info.points if point.trial not in front.members]
-    figure = go.Figure(layout=_layout())
+    figure = go.Figure(layout=plain_layout())
 
     def scatter(points: Sequence[Point], name: str, **style: object) -> None:
         figure.add_scatter(
@@ -103,8 +111,8 @@ def front_figure(info: Info, front: Front) -> go.Figure:
     scatter(knee, "within the budget", mode="markers", meta="chosen", marker=ring, hoverinfo="skip")
     figure.update_traces(hovertemplate=None, selector={"hoverinfo": "skip"})
     figure.update_layout(meta={"x": front.x, "y": front.y, "factors": [units[front.x][0], units[front.y][0]]})
-    figure.update_xaxes(title=_axis(front.x, units[front.x][1], upwards=False))
-    figure.update_yaxes(title=_axis(front.y, units[front.y][1], upwards=True))
+    figure.update_xaxes(title=axis_title(front.x, units[front.x][1], upwards=False))
+    figure.update_yaxes(title=axis_title(front.y, units[front.y][1], upwards=True))
     return figure
 
 
@@ -156,13 +164,13 @@ def _error(intervals: Sequence[Interval], colour: str) -> dict[str, object]:
     }
 
 
-def _axis(objective: str, unit: str, *, upwards: bool) -> str:
+def axis_title(objective: str, unit: str, *, upwards: bool) -> str:
     """Title with an arrow towards the better end; a turned axis reads from bottom to top."""
     title = words.TITLES[objective] + (f" ({unit})" if unit and unit != words.TITLES[objective] else "")
     return f"{title}   better →" if upwards and objective == "iou" else f"← better   {title}"
 
 
-def _layout() -> go.Layout:
+def plain_layout() -> go.Layout:
     return go.Layout(
         template="none",
         paper_bgcolor="rgba(0,0,0,0)",
@@ -179,7 +187,7 @@ def _layout() -> go.Layout:
 
 def history_figure(history: History) -> go.Figure:
     """Hypervolume against trials (shown first) and against search time (``meta`` clock)."""
-    figure = go.Figure(layout=_layout())
+    figure = go.Figure(layout=plain_layout())
     best = max(history.volume, default=0.0) or 1.0
     shares = [100 * volume / best for volume in history.volume]
     longest = max(history.clock_s, default=0.0)
@@ -209,7 +217,7 @@ def history_figure(history: History) -> go.Figure:
 
 def importance_figure(importances: Sequence[Importances]) -> go.Figure:
     """Bars a parameter, one colour and pattern an objective."""
-    figure = go.Figure(layout=_layout())
+    figure = go.Figure(layout=plain_layout())
     total: dict[str, float] = {}
     for each in importances:
         for name, share in each.shares:
@@ -251,7 +259,7 @@ def parallel_figure(columns: Sequence[Column], colour: Sequence[float], *, log: 
             },
             unselected={"line": {"opacity": 0.08}},
         ),
-        layout=_layout(),
+        layout=plain_layout(),
     )
     figure.update_layout(margin={"l": 60, "r": 30, "t": 60, "b": 24}, width=max(720, 105 * len(columns)), height=400)
     return figure

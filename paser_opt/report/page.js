@@ -72,6 +72,7 @@
     });
   }
 
+  for (const [id, figure] of Object.entries(data.plots || {})) draw(id, figure);
   if (!data.figures) return;
 
   // --- the front ---

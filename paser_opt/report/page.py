@@ -31,7 +31,7 @@ from .sections import (
     trials_section,
 )
 
-__all__ = ["write_report"]
+__all__ = ["filled", "write_report"]
 
 
 def write_report(run: RunFolder) -> Path:
@@ -56,20 +56,37 @@ def _page(info: Info, shots: Gallery, important: Sequence[Importances], table: s
     if not empty:
         body[:0] = [front_section(info, table)]
         body[2:2] = [gallery_section(info, shots), course_section(info, important)]
+    return filled(
+        title=f"{run.study.name} – paser-opt report",
+        study=run.study.name,
+        answer=answer(info),
+        facts=facts(info),
+        body=body,
+        data={} if empty else _data(info, shots, important),
+        footer=f"Made by paser-opt {run.versions.get('paser-opt', '')} from this run's records. "
+        f"Data fingerprint {run.data.fingerprint}.",
+    )
+
+
+def filled(
+    *, title: str, study: str, answer: str, facts: str, body: Sequence[str], data: dict[str, Any], footer: str
+) -> str:
+    """The page's frame with everything in it; ``facts`` and ``body`` are HTML, the other texts plain.
+
+    ``data`` goes to the page's script: {} where nothing is drawn, {"plots": {element id: figure}} for figures
+    without controls.
+    """
     return Template(_asset("page.html")).substitute(
-        title=html.escape(f"{run.study.name} – paser-opt report"),
+        title=html.escape(title),
         css=_asset("page.css"),
         js=_asset("page.js"),
-        plotly="" if empty else f"<script>{get_plotlyjs()}</script>",
-        data=embedded({} if empty else _data(info, shots, important)),
-        study=html.escape(run.study.name),
-        answer=html.escape(answer(info)),
-        facts=facts(info),
+        plotly=f"<script>{get_plotlyjs()}</script>" if data else "",
+        data=embedded(data),
+        study=html.escape(study),
+        answer=html.escape(answer),
+        facts=facts,
         body="\n".join(body),
-        footer=html.escape(
-            f"Made by paser-opt {run.versions.get('paser-opt', '')} from this run's records. "
-            f"Data fingerprint {run.data.fingerprint}."
-        ),
+        footer=html.escape(footer),
     )
 
 

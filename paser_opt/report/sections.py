@@ -16,12 +16,15 @@ from .info import Info, gain_captured
 from .provenance import ENTRY_HEAD, provenance
 
 __all__ = [
+    "Cell",
     "course_section",
     "facts",
     "findings_section",
     "front_section",
     "gallery_section",
     "provenance_section",
+    "section",
+    "table",
     "trials_section",
 ]
 
@@ -43,7 +46,8 @@ def facts(info: Info) -> str:
     return " · ".join(html.escape(fact) for fact in known if fact)
 
 
-def _section(name: str, title: str, content: str, lead: str = "") -> str:
+def section(name: str, title: str, content: str, lead: str = "") -> str:
+    """One part of a page; ``content`` is HTML, ``lead`` plain text."""
     lead = f'<p class="lead">{html.escape(lead)}</p>' if lead else ""
     heading = f'<h2 id="{name}-title">{title}</h2>'
     return f'<section id="{name}" aria-labelledby="{name}-title">{heading}{lead}{content}</section>'
@@ -55,10 +59,10 @@ def findings_section(info: Info) -> str:
         f"{html.escape(each.title)}.</b> {html.escape(each.text)}</li>"
         for each in findings(info)
     )
-    return _section("findings", "What to know", f"<ul>{items}</ul>") if items else ""
+    return section("findings", "What to know", f"<ul>{items}</ul>") if items else ""
 
 
-def front_section(info: Info, table: str) -> str:
+def front_section(info: Info, front_csv: str) -> str:
     tabs = "".join(
         f'<option value="front-{i}">{words.TITLES[front.y]} against {words.TITLES[front.x]}</option>'
         for i, front in enumerate(info.fronts)
@@ -70,7 +74,7 @@ def front_section(info: Info, table: str) -> str:
         for name in dict.fromkeys(limits)
         if any(name in point.figures for point in info.points)
     )
-    download = base64.b64encode(table.encode()).decode()
+    download = base64.b64encode(front_csv.encode()).decode()
     content = f"""
 <div class="controls">{choice}
 <label><input type="checkbox" id="log"> logarithmic cost</label>
@@ -93,7 +97,7 @@ def front_section(info: Info, table: str) -> str:
         "Every dot is a trained pipeline at its IoU on val, as the search saw it; the front's are numbered. "
         "Hover or tap one for its figures, or move the budget to have a trial named."
     )
-    return _section("front", "The front", content, lead)
+    return section("front", "The front", content, lead)
 
 
 def _front_table(info: Info) -> str:
@@ -122,7 +126,7 @@ def _front_table(info: Info) -> str:
                 "{} × {}".format(*trial.pipeline.grid),
             ]
         )
-    return _table("the front", head, rows)
+    return table("the front", head, rows)
 
 
 def _cost(figures: dict[str, float], name: str) -> Cell:
@@ -148,7 +152,7 @@ def gallery_section(info: Info, shots: Gallery) -> str:
         f'<div class="gallery">{shots.figures}</div>'
     )
     lead = "Each patch carries the number of the model that segmented it; fuller colour, surer policy."
-    return _section("gallery", "Routes on test images", content, lead)
+    return section("gallery", "Routes on test images", content, lead)
 
 
 def _legend(entries: Iterable[tuple[str, str]]) -> str:
@@ -180,14 +184,14 @@ def course_section(info: Info, important: Sequence[Importances]) -> str:
     )
     return "\n".join(
         (
-            _section("history", "How the search went", volume),
-            _section(
+            section("history", "How the search went", volume),
+            section(
                 "parallel",
                 "Parameters and objectives",
                 parallel,
                 "One line a trial. Drag along an axis to keep the lines that pass there; click it to let go.",
             ),
-            _section(
+            section(
                 "importance",
                 "What decides each objective",
                 bars,
@@ -201,17 +205,17 @@ def provenance_section(info: Info) -> str:
     known = provenance(info)
     machine = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in known.machine)
     parts = [f"<dl>{machine}</dl>" if machine else '<p class="missing">No profile lies in this run.</p>']
-    parts.append(_table("origins of the figures", ["figure", "how it was obtained", "source or reason"], known.origins))
+    parts.append(table("origins of the figures", ["figure", "how it was obtained", "source or reason"], known.origins))
     if known.predictions:
         head = ["trial", "predicted", "measured end to end", "measured / predicted"]
         parts += [
             "<h3>Predicted beside measured</h3>",
-            _table("predicted beside measured", head, known.predictions),
+            table("predicted beside measured", head, known.predictions),
         ]
     if known.entries:
-        inner = _table("measured workloads", list(ENTRY_HEAD), known.entries)
+        inner = table("measured workloads", list(ENTRY_HEAD), known.entries)
         parts.append(f"<details><summary>All {len(known.entries)} measured workloads</summary>{inner}</details>")
-    return _section("provenance", "Where the numbers come from", "".join(parts))
+    return section("provenance", "Where the numbers come from", "".join(parts))
 
 
 def trials_section(info: Info) -> str:
@@ -232,10 +236,10 @@ def trials_section(info: Info) -> str:
             ]
         )
     content = f"<details><summary>All {len(rows)} trials, failed and pruned ones with their reasons</summary>"
-    return _section("trials", "All trials", content + _table("all trials", head, rows) + "</details>")
+    return section("trials", "All trials", content + table("all trials", head, rows) + "</details>")
 
 
-def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+def table(name: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """A table that can be scrolled sideways and sorted by any column."""
     heads = "".join(f'<th scope="col"><button type="button">{html.escape(text)}</button></th>' for text in head)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)

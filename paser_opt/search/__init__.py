@@ -2,5 +2,6 @@
 
 from .profiling import profile_study
 from .study import Watcher, search
+from .versus import Effort, compare_run, compare_study
 
-__all__ = ["Watcher", "profile_study", "search"]
+__all__ = ["Effort", "Watcher", "compare_run", "compare_study", "profile_study", "search"]

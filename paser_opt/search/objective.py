@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 
-from ..baselines import always, oracle, random_matched
 from ..config import Budget, Objective, PipelineConfig, Study
 from ..cost import ProfileStore, RoutePlan, alone, cost_per_patch, least, predict
 from ..data import SegmentationData
@@ -18,6 +17,7 @@ from ..models import parameter_count
 from ..patches import confusion, hard_labels
 from ..progress import Progress
 from ..records import Alone, Cost, Entry, Evaluation, Versus
+from ..routers import random_matched
 from ..routing import workloads
 from ..train import ArtifactStore, Trained, train_pipeline
 
@@ -168,7 +168,7 @@ def evaluation(trained: Trained, priced: Priced, bench: Bench, split: Literal["v
             low=random_low,
             high=random_high,
         ),
-        oracle_iou=data_iou(table.routed(oracle(trained.bandit(table).reward))),
+        oracle_iou=data_iou(table.routed(trained.bandit(table).reward.argmax(dim=-1))),
         alone=[_alone(index, trained, priced, bench, split) for index in range(models)],
     )
 
@@ -180,8 +180,7 @@ def _alone(index: int, trained: Trained, priced: Priced, bench: Bench, split: Li
         probability = image_probability(trained.models[0], part.images, samples=0, precision="fp32", seed=0)
         matrices = confusion(hard_labels(probability), part.masks, bench.data.classes)
     else:
-        table = trained.tables(split)
-        matrices = table.routed(always(index, *table.hard.shape[:2]))
+        matrices = trained.tables(split).hard[:, :, index].sum(dim=1)
     size = trained.config.models[index]
     total = matrices.sum(dim=0)
     names = zip(bench.data.class_names, total.sum(dim=1).tolist(), total.sum(dim=0).tolist(), strict=True)

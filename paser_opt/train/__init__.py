@@ -1,7 +1,25 @@
 """Training: the four stages of PaSeR as functions with seeds, one loop, one store."""
 
-from .artifacts import ArtifactStore
+from .artifacts import ArtifactStore, Tensors
+from .distill import teacher_logits
 from .loop import seeded, training_device
-from .pipeline import Table, Trained, train_pipeline
+from .pipeline import Table, Trained, restore_pipeline, train_pipeline
+from .reinforce import Bandit, choose, train_policy
+from .reward import gains, rewards
 
-__all__ = ["ArtifactStore", "Table", "Trained", "seeded", "train_pipeline", "training_device"]
+__all__ = [
+    "ArtifactStore",
+    "Bandit",
+    "Table",
+    "Tensors",
+    "Trained",
+    "choose",
+    "gains",
+    "restore_pipeline",
+    "rewards",
+    "seeded",
+    "teacher_logits",
+    "train_pipeline",
+    "train_policy",
+    "training_device",
+]

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..errors import RunError
 from ..records import write_bytes
 
 __all__ = ["Artifact", "ArtifactStore", "Tensors"]
@@ -82,6 +83,26 @@ class ArtifactStore:
         header = {"digest": _digest(tensors), "notes": json.dumps(notes)}
         write_bytes(self.path(key), save(tensors, metadata=header))
         return Artifact(key, tensors, notes, seconds=time.monotonic() - start, cached=False)
+
+    def restore(self, modules: Mapping[str, nn.Module], keys: Mapping[str, str]) -> None:
+        """Load into each module the weights under its key, as a trial records them, and put it into eval mode.
+
+        Raises RunError where weights are gone or of another version.
+        """
+        for name, module in modules.items():
+            artifact = self.get(keys.get(name, ""))
+            if artifact is None:
+                raise RunError(
+                    f"the weights of {name} are not in {self.folder}: "
+                    "`paser-opt search` with --resume trains them again"
+                )
+            try:
+                module.load_state_dict(artifact.tensors)
+            except RuntimeError:
+                raise RunError(
+                    f"the weights of {name} in {self.folder} were made by another version of paser-opt; search anew"
+                ) from None
+            module.eval()
 
 
 def _digest(tensors: Tensors) -> str:

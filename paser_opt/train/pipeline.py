@@ -8,7 +8,7 @@ differ in β share pretraining, and a model's table is shared by every family it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ from .pretrain import pretrain
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
 
-__all__ = ["Table", "Trained", "train_pipeline"]
+__all__ = ["Table", "Trained", "restore_pipeline", "train_pipeline"]
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,14 @@ class _Trainer:
             self.finetune()
         names = [f"f_{index}" for index in range(len(self.models))]
         self.out.keys.update(zip(names, self.model_keys, strict=True))
+        return self.out
+
+    def restore(self, keys: Mapping[str, str]) -> Trained:
+        """Bring models and policy to what lies in the store under ``keys``."""
+        models = {f"f_{index}": model for index, model in enumerate(self.models)}
+        self.store.restore({**models, "policy": self.policy}, keys)
+        self.model_keys = [keys[f"f_{index}"] for index in range(len(self.models))]
+        self.out.keys.update(keys)
         return self.out
 
     def pretrain(self, index: int) -> None:
@@ -362,3 +370,20 @@ def train_pipeline(
     ``cost_per_patch`` is C of Eq. 3, one figure a model (see cost.predict). Raises DivergedError.
     """
     return _Trainer(config, data, store, cost_per_patch, device, progress).run()
+
+
+def restore_pipeline(
+    config: PipelineConfig,
+    data: SegmentationData,
+    store: ArtifactStore,
+    cost_per_patch: Sequence[float],
+    keys: Mapping[str, str],
+    *,
+    device: torch.device,
+    progress: Progress,
+) -> Trained:
+    """A pipeline trained before, from its weights in ``store`` (part → key, as a trial records them); nothing trains.
+
+    Its tables are looked up, or made. Raises RunError where weights are gone.
+    """
+    return _Trainer(config, data, store, cost_per_patch, device, progress).restore(keys)

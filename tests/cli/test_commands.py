@@ -12,7 +12,7 @@ COMMANDS = sorted(command.name for command in app.registered_commands)
 
 
 def test_the_commands():
-    assert COMMANDS == ["devices", "export", "pick", "predict", "profile", "report", "search", "validate"]
+    assert COMMANDS == ["compare", "devices", "export", "pick", "predict", "profile", "report", "search", "validate"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -131,6 +131,28 @@ def test_validate_a_run(searched, paser_opt):
     assert {"all kept", "all to the largest"} <= {pair["route"] for pair in result["pairs"]}
     assert "Spearman" in paser_opt("validate", folder, "--families", "1").stderr
     one_line(paser_opt("validate", folder, "--device", "jetson", "-q"), "jetson is not this machine")
+
+
+def test_compare_on_a_run(searched, paser_opt, tmp_path):
+    folder, _ = searched
+    options = ("--points", "2", "--no-reinforce", "--out", tmp_path / "compare")
+    done = paser_opt("compare", folder, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "entropy threshold" in done.stderr and "pipeline less this" in done.stderr
+    page, table, record = (tmp_path / "compare" / f"compare.{kind}" for kind in ("html", "csv", "json"))
+    assert page.stat().st_size > 1e6 and table.read_text(encoding="utf-8").startswith("router,group,operating")
+    again = paser_opt("compare", folder, *options, "--json", "-q")
+    assert json.loads(again.stdout) == json.loads(record.read_text(encoding="utf-8"))
+    assert again.stderr == ""
+
+
+def test_compare_what_is_not_there(searched, paser_opt, tmp_path, tiny_toml):
+    folder, _ = searched
+    one_line(paser_opt("compare", folder, "--trial", "9"), "has no trial 9")
+    one_line(paser_opt("compare", tmp_path), "holds no run")
+    one_line(paser_opt("compare", "quickstrat"), "did you mean quickstart?")
+    one_line(paser_opt("compare", tiny_toml, "--trial", "1"), "--trial names a trial of a run")
 
 
 def test_new_moves_the_former_run_aside(searched, paser_opt, tiny_toml):

@@ -1,0 +1,146 @@
+"""``paser-opt compare``: every router on the same models and data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigError, RunError
+from .options import Json, Quiet, default_folder
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from ..compare.records import Comparison, Difference
+    from ..records import TrialRecord
+    from ..runs import RunFolder
+
+__all__ = ["command"]
+
+
+def command(
+    target: Annotated[str, typer.Argument(help="Folder of a run, or a study by name or path.")],
+    trial: Annotated[int | None, typer.Option(min=0, help="Trial of the run (default: the front's knee).")] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=64, help="Seeds of initialisation, order and split; those not yet there train.")
+    ] = 1,
+    points: Annotated[int, typer.Option(min=2, max=64, help="Values of λ each router is fitted for.")] = 6,
+    reinforce: Annotated[
+        bool, typer.Option(help="Train the published head by REINFORCE too (minutes a λ on two cores).")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results (default: compare/ in the run).")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hold a pipeline against thresholds, a cascade, a regressor, other policies, random and the oracle, on test.
+
+    A run's models are used as they are. A study's own pipeline is trained, from as many seeds as asked.
+
+    Example: [bold]paser-opt compare runs/quickstart --trial 7[/bold]
+    """
+    from ..catalog import load_device, load_study
+    from ..report import write_comparison
+    from ..runs import RunFolder
+    from ..search import Effort, compare_run, compare_study
+    from .live import console, watching
+
+    effort = Effort(seeds=seeds, points=points, reinforce=reinforce)
+    if Path(target).is_dir():
+        run = RunFolder.open(Path(target))
+        chosen = _trial(run, trial)
+        with watching(f"routers on trial {chosen.number} of {target}", quiet=quiet) as watcher:
+            device = load_device(run.run().study.device)
+            found = compare_run(run, chosen, effort=effort, device=device, progress=watcher)
+    else:
+        study = load_study(target)
+        if trial is not None:
+            raise ConfigError(f"--trial names a trial of a run; {target} is a study, which has none")
+        run = RunFolder(default_folder(study.name))
+        with watching(f"routers on {study.name}", quiet=quiet) as watcher:
+            device = load_device(study.device)
+            found = compare_study(study, run, effort=effort, device=device, progress=watcher)
+    page = write_comparison(found, out or run.path / "compare")
+    if json:
+        typer.echo(found.model_dump_json(indent=1))
+    elif not quiet:
+        console.print(_tables(found))
+        console.print(f"page: [bold]{page}[/bold]   table: {page.with_suffix('.csv')}", soft_wrap=True)
+
+
+def _trial(run: RunFolder, number: int | None) -> TrialRecord:
+    from ..report.info import collect
+
+    info = collect(run)
+    chosen = info.knee if number is None else number
+    if chosen is None:
+        raise RunError(f"no trial of {run.path} is complete, so there is nothing to compare; search on")
+    if chosen not in {trial.number for trial in info.trials}:
+        raise RunError(f"{run.path} has no trial {chosen}; it has 0 to {len(info.trials) - 1}")
+    return info.trial(chosen)
+
+
+def _tables(found: Comparison) -> Group:
+    """At the pipeline's cost, then whole fronts; narrow enough for a terminal, the page and the CSV hold the rest."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from ..report.versus import headline
+
+    return Group(_at_cost(found), _fronts(found), Text("\n".join([headline(found), *found.notes])))
+
+
+def _table(title: str, *names: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="left" if name == "router" else "right", no_wrap=True)
+    return table
+
+
+def _at_cost(found: Comparison) -> Table:
+    from .live import figure
+
+    names = ["router", "IoU", "latency", "GFLOPs", "IoU/GFLOP", "captured", "pipeline less this (95 %)", "p"]
+    table = _table(f"{found.title}: test, at the pipeline's {found.axis}", *names)
+    for one in found.routers:
+        table.add_row(
+            one.name,
+            f"{one.iou.value:.3f}",
+            figure("latency", one.latency_s.value),
+            f"{one.gflops:.3g}",
+            f"{one.iou_per_gflop.value:.3g}",
+            "–" if one.captured is None else f"{one.captured:.0%}",
+            *_difference(one.against),
+        )
+    return table
+
+
+def _fronts(found: Comparison) -> Table:
+    from .live import figure
+
+    names = ["router", *(f"≤ {figure(found.axis, at)}" for at in found.budgets), "hypervolume"]
+    table = _table(
+        f"whole fronts: IoU within a mean {found.axis}, hypervolume", *names, "expected reward less this", "p"
+    )
+    for one in found.routers:
+        table.add_row(
+            one.name,
+            *(figure("iou", value) for value in one.iou_at),
+            f"{one.hypervolume[found.axis].value:.3f}",
+            *_difference(one.front_against.get(found.axis)),
+        )
+    return table
+
+
+def _difference(difference: Difference | None) -> tuple[str, str]:
+    """Its interval, and Holm's p with what follows from it."""
+    if difference is None:
+        return "–", ""
+    interval = f"{difference.difference:+.3f} ({difference.low:+.3f} … {difference.high:+.3f})"
+    verdict = "" if difference.verdict == "not told apart" else f" {difference.verdict}"
+    return interval, f"{difference.p_holm:.2g}{verdict}"

@@ -1,0 +1,212 @@
+"""From the operating points of every router in every seed to what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..evaluate import resampled_iou
+from ..records import Quantity
+from .curves import Points, at_budget, hypervolume
+from .records import AXES, Axis, Difference, FrontPoint, RouterResult
+from .statistics import Resamples, Statistic, compared, estimated, value
+
+__all__ = ["Box", "Group", "Lane", "box", "budgets", "results"]
+
+Group = Literal["pipeline", "single model", "random", "rule", "learned", "oracle"]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One router in one seed: its operating points on test, and which of them val keeps for mixing, axis by axis."""
+
+    group: Group
+    test: Points
+    kept: Mapping[Axis, Sequence[int]]
+
+    def at(self, axis: Axis, budget: float) -> Points | None:
+        """What it is at a mean cost of ``budget``; None where it cannot be that cheap."""
+        mix = at_budget(self.test.cost(axis), self.kept[axis], budget)
+        return self.test.mixed(mix) if mix else None
+
+    def cheapest(self, axis: Axis) -> Points:
+        cost = self.test.cost(axis)[list(self.kept[axis])]
+        return self.test.mixed(at_budget(self.test.cost(axis), self.kept[axis], cost.min().item()))  # type: ignore[arg-type]
+
+    def front(self, axis: Axis) -> Points:
+        """What the points that val keeps reach, mixes included."""
+        return self.test.along(self.kept[axis], axis)
+
+
+Seeds = Sequence[Mapping[str, Lane]]
+"""Of each seed: router → lane; every seed has the same routers."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """Reference and ideal point of hypervolume on one axis: (IoU, cost)."""
+
+    reference: tuple[float, float]
+    ideal: tuple[float, float]
+
+
+def box(seeds: Seeds, axis: Axis) -> Box:
+    """From the worst IoU and the dearest routed point to the best IoU, the oracle's included, and the cheapest."""
+    lanes = [lane for lanes in seeds for lane in lanes.values()]
+    iou = torch.cat([lane.test.iou() for lane in lanes])
+    routed = torch.cat([lane.test.cost(axis) for lane in lanes if lane.group != "single model"])
+    cheapest = min(lane.test.cost(axis).min().item() for lane in lanes)
+    return Box((iou.min().item(), routed.max().item()), (iou.max().item(), cheapest))
+
+
+def budgets(seeds: Seeds, axis: Axis, *, random: str, oracle: str) -> list[float]:
+    """A quarter, half and three quarters of the way from the cheapest random route to the dearest that oracle takes."""
+    low = sum(lanes[random].test.cost(axis).min().item() for lanes in seeds) / len(seeds)
+    high = sum(lanes[oracle].front(axis).cost(axis).max().item() for lanes in seeds) / len(seeds)
+    return [low + part * (high - low) for part in (0.25, 0.5, 0.75)]
+
+
+def results(
+    seeds: Seeds,
+    axis: Axis,
+    spent: Sequence[float],
+    boxes: Mapping[Axis, Box],
+    resamples: Resamples,
+    *,
+    pipeline: str,
+    learned: str,
+    random: str,
+    oracle: str,
+    energy: Quantity,
+) -> list[RouterResult]:
+    """Every router against ``pipeline`` at the pipeline's cost, its front against that of ``learned``.
+
+    ``spent``: the budgets of budgets(). ``random`` and ``oracle`` name the lanes that the share captured is taken
+    between. ``energy``: origin of the joules, or why there are none.
+    """
+    images = [lanes[pipeline].test.matrices.shape[1] for lanes in seeds]
+    own = [lanes[pipeline].test.cost(axis)[0].item() for lanes in seeds]
+    found: dict[str, RouterResult] = {}
+    iou_draws: dict[str, Tensor] = {}
+    volume_draws: dict[str, dict[Axis, Tensor]] = {}
+    for name in seeds[0]:
+        lanes = [each[name] for each in seeds]
+        met = [lane.at(axis, budget) for lane, budget in zip(lanes, own, strict=True)]
+        shown = [point or lane.cheapest(axis) for point, lane in zip(met, lanes, strict=True)]
+        iou, ratio = [_iou(one) for one in shown], [_iou_per_gflop(one) for one in shown]
+        iou_draws[name] = resamples.values(iou)
+        volumes = {each: [_volume(lane.front(each), each, edge) for lane in lanes] for each, edge in boxes.items()}
+        volume_draws[name] = {each: resamples.values(of_seed) for each, of_seed in volumes.items()}
+        usage = torch.stack([one.usage[0] for one in shown]).mean(dim=0)
+        gflops, latency_s = (_mean(shown, each) for each in ("gflops", "latency"))
+        joules = _mean(shown, "energy") if "energy" in shown[0].costs else None
+        macs_paper = sum(one.macs_paper.double().mean().item() for one in shown) / len(shown)
+        iou_value = value(iou, images)
+        found[name] = RouterResult(
+            name=name,
+            group=lanes[0].group,
+            operating=shown[0].labels[0],
+            equal_cost=None not in met and len(lanes[0].test.labels) > 1,
+            iou=estimated(iou_value, iou_draws[name]),
+            gflops=gflops,
+            gflops_paper=macs_paper / 1e9,
+            latency_s=Quantity(value=latency_s, how="predicted", source="sum of the profile's medians"),
+            energy_j=energy.model_copy(update={"value": joules}),
+            usage=usage.tolist(),
+            iou_per_gflop=estimated(value(ratio, images), resamples.values(ratio)),
+            iou_per_gflop_paper=iou_value / (macs_paper / 1e9),
+            iou_at=[_iou_at(lanes, axis, budget) for budget in spent],
+            hypervolume={
+                each: estimated(value(of_seed, images), volume_draws[name][each]) for each, of_seed in volumes.items()
+            },
+            front=[point for seed, lane in enumerate(lanes) for point in _front(lane, seed, axis)],
+        )
+    baselines = [name for name, one in found.items() if name != pipeline and one.group != "oracle"]
+    against = compared(
+        {
+            name: (found[pipeline].iou.value - found[name].iou.value, iou_draws[pipeline] - iou_draws[name])
+            for name in baselines
+        }
+    )
+    fronts = _front_differences(found, volume_draws, learned, [name for name in baselines if name != learned])
+    for name, one in found.items():
+        one.against = against.get(name)
+        one.front_against = fronts.get(name, {})
+        if one.equal_cost or name == pipeline:
+            one.captured = _captured(one.iou.value, found[random].iou.value, found[oracle].iou.value)
+        if len({point.label for point in one.front}) > 1:
+            ends = zip(one.iou_at, found[random].iou_at, found[oracle].iou_at, strict=True)
+            one.captured_at = [_captured(*each) for each in ends]
+    return list(found.values())
+
+
+def _front_differences(
+    found: Mapping[str, RouterResult],
+    draws: Mapping[str, Mapping[Axis, Tensor]],
+    learned: str,
+    baselines: Sequence[str],
+) -> dict[str, dict[Axis, Difference]]:
+    several = [name for name in baselines if len({point.label for point in found[name].front}) > 1]
+    by_name: dict[str, dict[Axis, Difference]] = {name: {} for name in several}
+    for axis in AXES:
+        if axis not in draws[learned]:
+            continue
+        mine = found[learned].hypervolume[axis].value
+        differences = compared(
+            {
+                name: (mine - found[name].hypervolume[axis].value, draws[learned][axis] - draws[name][axis])
+                for name in several
+            }
+        )
+        for name, difference in differences.items():
+            by_name[name][axis] = difference
+    return by_name
+
+
+def _iou(point: Points) -> Statistic:
+    return lambda weight: resampled_iou(weight, point.matrices[0])
+
+
+def _iou_per_gflop(point: Points) -> Statistic:
+    """IoU over the mean GFLOPs, full convention: a ratio of means."""
+    gflops = point.costs["gflops"][0].double()
+    return lambda weight: resampled_iou(weight, point.matrices[0]) / (weight @ gflops / weight.sum(dim=1))
+
+
+def _volume(front: Points, axis: Axis, edge: Box) -> Statistic:
+    return lambda weight: hypervolume(front, axis, weight, edge.reference, edge.ideal)
+
+
+def _mean(points: Sequence[Points], axis: Axis) -> float:
+    return sum(one.cost(axis)[0].item() for one in points) / len(points)
+
+
+def _iou_at(lanes: Sequence[Lane], axis: Axis, budget: float) -> float | None:
+    met = [lane.at(axis, budget) for lane in lanes]
+    reached = [one.iou()[0].item() for one in met if one]
+    return sum(reached) / len(reached) if len(reached) == len(met) else None
+
+
+def _captured(iou: float | None, random: float | None, oracle: float | None) -> float | None:
+    """(IoU − IoU_random) / (IoU_oracle − IoU_random); None where a side is missing or nothing can be gained."""
+    if iou is None or random is None or oracle is None or oracle <= random:
+        return None
+    return (iou - random) / (oracle - random)
+
+
+def _front(lane: Lane, seed: int, axis: Axis) -> list[FrontPoint]:
+    iou, costs = lane.test.iou(), {name: lane.test.cost(name) for name in lane.test.costs}
+    return [
+        FrontPoint(
+            seed=seed,
+            label=label,
+            iou=iou[i].item(),
+            costs={name: cost[i].item() for name, cost in costs.items()},
+            kept=i in lane.kept[axis],
+        )
+        for i, label in enumerate(lane.test.labels)
+    ]

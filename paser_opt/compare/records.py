@@ -1,0 +1,101 @@
+"""What a comparison keeps, as strict records; no torch in here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..records import FORMAT, Quantity, Record
+
+__all__ = ["AXES", "Axis", "Comparison", "Difference", "Estimate", "FrontPoint", "RouterResult", "Verdict"]
+
+Axis = Literal["gflops", "latency", "energy"]
+AXES: tuple[Axis, ...] = ("gflops", "latency", "energy")
+"""Costs in GFLOPs (full convention), seconds and joules (gross), mean of one image."""
+
+Verdict = Literal["better", "worse", "not told apart"]
+
+
+class Estimate(Record):
+    """A mean over seeds with its 95 % bootstrap interval over images nested in seeds."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(Record):
+    """Ours less a baseline's, paired over images and seeds; p is two-sided, ``p_holm`` adjusted over the baselines.
+
+    The verdict is about ours: better or worse where ``p_holm`` is below 0.05.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    verdict: Verdict
+
+
+class FrontPoint(Record):
+    """One operating point of a router on test."""
+
+    seed: int
+    label: str
+    iou: float
+    costs: dict[Axis, float]
+    kept: bool = Field(description="on the upper hull of val, so that budgets are met by mixing it with its neighbours")
+
+
+class RouterResult(Record):
+    """One router on test. Where it has several operating points, it is shown at the pipeline's own cost."""
+
+    name: str
+    group: Literal["pipeline", "single model", "random", "rule", "learned", "oracle"]
+    operating: str = Field(description="which operating point, or mix of two, the figures are of")
+    equal_cost: bool = Field(description="False: it cannot be run at the pipeline's cost, so it is shown at its own")
+    iou: Estimate
+    gflops: float = Field(description="full convention, 2·MACs")
+    gflops_paper: float = Field(description="the paper's: a MAC is one FLOP, no MC passes, no policy")
+    latency_s: Quantity
+    energy_j: Quantity
+    usage: list[float] = Field(description="share of patches whose mask comes from f_0 … f_m")
+    iou_per_gflop: Estimate
+    iou_per_gflop_paper: float
+    iou_at: list[float | None] = Field(description="at Comparison.budgets; None where it cannot be that cheap")
+    captured: float | None = Field(
+        None, description="share of the oracle's gain over random, all at the pipeline's cost; None at another cost"
+    )
+    captured_at: list[float | None] = Field(
+        default_factory=list, description="the same at Comparison.budgets, for routers with several operating points"
+    )
+    hypervolume: dict[Axis, Estimate] = Field(description="share of the box between reference and ideal point")
+    front: list[FrontPoint]
+    against: Difference | None = Field(None, description="IoU of the pipeline less this one's")
+    front_against: dict[Axis, Difference] = Field(
+        default_factory=dict, description="hypervolume of the expected-reward policy's front less this one's"
+    )
+
+
+class Comparison(Record):
+    """Every router of one pipeline, or of one pipeline trained from several seeds."""
+
+    format: int = FORMAT
+    title: str
+    trial: int | None
+    seeds: list[int]
+    images: list[int] = Field(description="test images of each seed")
+    device: str
+    axis: Axis = Field(description="the cost that is held equal")
+    budgets: list[float] = Field(description="mean cost of an image on that axis, SI units")
+    reference: dict[Axis, tuple[float, float]] = Field(description="axis → (IoU, cost) of hypervolume's reference")
+    ideal: dict[Axis, tuple[float, float]]
+    resamples: int
+    created: str
+    routers: list[RouterResult]
+    notes: list[str] = Field(default_factory=list)
+
+    def router(self, name: str) -> RouterResult:
+        return next(one for one in self.routers if one.name == name)

@@ -1,0 +1,276 @@
+"""Every router's operating points on the models of one seed, fitted on D_RL and val, priced and scored on test."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..compare.costs import CostTable, figures
+from ..compare.curves import Points, upper_hull
+from ..compare.outcome import Group, Lane
+from ..compare.records import Axis
+from ..config import CostKind, PipelineConfig, PolicyConfig
+from ..cost import RoutePlan, Workload, alone, cost_per_patch
+from ..evaluate import image_probability
+from ..patches import confusion, hard_labels
+from ..routers import (
+    AlwaysRouter,
+    BudgetOracle,
+    CascadeRouter,
+    DeployedPolicy,
+    EntropyRouter,
+    Goal,
+    Labelled,
+    MarginRouter,
+    OracleRouter,
+    PolicyRouter,
+    RandomRouter,
+    RegressorRouter,
+    Router,
+    Routes,
+    Schooling,
+    TopKRouter,
+    labelled,
+)
+from ..routing import workloads
+from ..train import Trained
+from .objective import Bench, Priced
+
+__all__ = ["ENTROPY", "LEARNED", "ORACLE", "PIPELINE", "RANDOM", "Effort", "Scorer", "sweep"]
+
+DRAWS = 16
+"""Random twins that are averaged."""
+BUDGETS = 24
+"""Budgets the oracle is asked for."""
+PIPELINE, LEARNED, RANDOM, ORACLE, ENTROPY = (
+    "pipeline", "expected reward", "random", "oracle per budget", EntropyRouter.name,
+)  # fmt: skip
+KINDS: dict[Axis, CostKind] = {"gflops": "flops", "latency": "latency", "energy": "energy"}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is trained for a comparison."""
+
+    seeds: int = 1
+    points: int = 6
+    """values of λ each router is fitted for"""
+    reinforce: bool = True
+    """train the published head by REINFORCE too: it reads f_0's maps at full size, minutes a λ on two cores"""
+
+
+class Scorer:
+    """All routers on the models of one seed."""
+
+    def __init__(self, bench: Bench, priced: Priced, trained: Trained, axis: Axis, effort: Effort) -> None:
+        self.bench, self.priced, self.trained, self.effort = bench, priced, trained, effort
+        self.config, data = priced.config, bench.data
+        parts = (("policy", data.policy), ("val", data.val), ("test", data.test))
+        pooled = self.config.policy if self.config.policy.kind == "pooled" else PolicyConfig()
+        self.policies = {"pooled": pooled}
+        if effort.reinforce or self.config.policy.kind == "reference":
+            self.policies["reference"] = PolicyConfig(kind="reference")
+        policies = list(self.policies.values())
+        bench.progress.stage("what routers may see", len(parts))
+        self.learn, self.val, self.test = (labelled(trained, part, name, bench.store, policies) for name, part in parts)
+        cost = cost_per_patch(priced.entries, priced.plan, KINDS[axis], priced.patches)
+        self.goals = [
+            Goal(weight, torch.tensor(cost)) for weight in sweep(self.val.gain, torch.tensor(cost), effort.points)
+        ]
+        self.costs = CostTable(priced.entries, priced.plan, priced.patches)
+        self.energy = self.costs.least(priced.plan.policy).energy_j
+        self._steps: dict[str, str] = {}
+
+    # --- lanes ----------------------------------------------------------------------------------------
+
+    def lanes(self) -> Iterator[tuple[str, Lane]]:
+        """(router, its lane), the pipeline first."""
+        config = self.config
+        own = DeployedPolicy(self.trained.policy, config.policy)
+        point = self._one(own, f"λ {config.cost_weight:.3g}", self.test, self._step(own))
+        yield PIPELINE, self._single("pipeline", point)
+        for model in range(len(config.models)):
+            yield f"f_{model} alone, whole image", self._single("single model", self._whole(model))
+            if model:
+                yield f"f_{model} alone, patches", self._single("single model", self._patches(model))
+        entropy = EntropyRouter(config.grid)
+        learned = self._policy(LEARNED, "pooled", "expected")
+        rules: list[tuple[Group, Router]] = [
+            ("rule", entropy),
+            ("rule", MarginRouter(config.grid)),
+            ("rule", TopKRouter(config.grid)),
+            ("rule", CascadeRouter(config.grid)),
+            ("learned", RegressorRouter(config.grid, config.seed)),
+            ("learned", learned),
+        ]
+        if self.effort.reinforce:
+            rules.append(("learned", self._policy("REINFORCE, published head", "reference", "reinforce")))
+        rules.append(("oracle", OracleRouter()))
+        for group, router in rules:
+            yield router.name, self._family(group, router)
+        step = self._step(entropy)
+        yield f"{RANDOM}, pipeline's usage", self._single("random", self._twin(own, self.test, step))
+        yield RANDOM, self._random(learned, step)
+        yield ORACLE, self._oracle(step)
+
+    def _policy(self, name: str, kind: str, objective: str) -> PolicyRouter:
+        bench = self.bench
+        school = Schooling(
+            training=self.config.training, grid=self.config.grid, models=len(self.config.models),
+            classes=bench.data.classes, channels=bench.data.channels, flips=bench.data.flips, seed=self.config.seed,
+            device=bench.training_device, store=bench.store, progress=bench.progress,
+        )  # fmt: skip
+        return PolicyRouter(name, self.policies[kind], school, policy_objective=objective)
+
+    def _single(self, group: Group, point: Points) -> Lane:
+        return Lane(group, point, {axis: [0] for axis in point.costs})
+
+    def _lane(self, group: Group, val: Points, test: Points) -> Lane:
+        return Lane(group, test, {axis: upper_hull(val.cost(axis), val.iou()) for axis in val.costs})
+
+    def _family(self, group: Group, router: Router) -> Lane:
+        """One point for each λ."""
+        val, test = [], []
+        for goal in self.goals:
+            label = f"λ {goal.cost_weight:.3g}"
+            router.fit(self.learn, self.test if router.hindsight else self.val, goal)
+            step = self._step(router)
+            test.append(self._one(router, label, self.test, step))
+            val.append(test[-1] if router.hindsight else self._one(router, label, self.val, step))
+        return self._lane(group, Points.joined(val), Points.joined(test))
+
+    def _random(self, like: Router, step: str) -> Lane:
+        """Random routes with the usage of ``like`` at each λ, and every patch to one model."""
+        sides = []
+        for tables in (self.val, self.test):
+            points = [
+                self._one(AlwaysRouter(model), f"all f_{model}", tables, step)
+                for model in range(len(self.config.models))
+            ]
+            for goal in self.goals:
+                like.fit(self.learn, self.val, goal)
+                points.append(self._twin(like, tables, step))
+            sides.append(Points.joined(points))
+        return self._lane("random", *sides)
+
+    def _oracle(self, step: str) -> Lane:
+        dearest = OracleRouter()
+        free = replace(self.goals[0], cost_weight=0.0)
+        dearest.fit(self.learn, self.test, free)
+        most = self._spend(dearest.route(self.test.seen).route)
+        points = []
+        for part in torch.linspace(0, 1, BUDGETS).tolist():
+            router = BudgetOracle(part * most)
+            router.fit(self.learn, self.test, free)
+            points.append(self._one(router, f"{part:.0%} of the spending of λ = 0", self.test, step))
+        joined = Points.joined(points)
+        return self._lane("oracle", joined, joined)
+
+    def _spend(self, route: Tensor) -> float:
+        cost = self.goals[0].cost_per_patch.clone()
+        cost[0] = 0.0
+        return cost[route].double().mean().item()
+
+    # --- points ---------------------------------------------------------------------------------------
+
+    def _one(self, router: Router, label: str, tables: Labelled, step: str) -> Points:
+        return self._point(router.route(tables.seen), label, tables, step)
+
+    def _twin(self, like: Router, tables: Labelled, step: str) -> Points:
+        """The expectation over random routes with the usage that ``like`` has on these images."""
+        draws = RandomRouter(like, self.config.seed).draws(tables.seen, DRAWS)
+        return Points.averaged([self._point(one, "random", tables, step) for one in draws])
+
+    def _point(self, routes: Routes, label: str, tables: Labelled, step: str) -> Points:
+        costs, macs_paper = self.costs.images(routes.charged, step)
+        usage = F.one_hot(routes.route, routes.charged.shape[1]).double().mean(dim=(0, 1))
+        matrices = tables.routed(routes.route)
+        return Points(
+            matrices[None], {axis: one[None] for axis, one in costs.items()}, macs_paper[None], usage[None], (label,)
+        )
+
+    def _patches(self, model: int) -> Points:
+        """f_i on every patch, without f_0."""
+        cost = alone(self.priced.entries, self.priced.plan, model, self.priced.patches)
+        return self._constant(self.test.hard[:, :, model].sum(dim=1), model, figures(cost), cost.paper_macs)
+
+    def _whole(self, model: int) -> Points:
+        """f_i on the whole image, one deterministic pass."""
+        test, config = self.bench.data.test.to(self.bench.training_device), self.config
+        probability = image_probability(
+            self.trained.models[model], test.images, samples=0, precision="fp32", seed=config.seed
+        )
+        matrices = confusion(hard_labels(probability), test.masks, self.bench.data.classes)
+        # As f_0 of another pipeline: routing.workloads knows how one is measured.
+        as_first = config.model_copy(update={"models": (config.models[model], config.models[0])})
+        steps, plan = self._workloads(as_first)
+        self._ensure([one for one in steps if one.key == plan.screen_once])
+        cost = alone(self.costs.entries, plan, 0, self.priced.patches)
+        return self._constant(matrices.cpu(), model, figures(cost), cost.paper_macs)
+
+    def _constant(self, matrices: Tensor, model: int, costs: dict[Axis, float], macs_paper: float) -> Points:
+        images = len(matrices)
+        usage = F.one_hot(torch.tensor([model]), len(self.config.models)).double()
+        return Points(
+            matrices[None],
+            {axis: torch.full((1, images), cost, dtype=torch.float64) for axis, cost in costs.items()},
+            torch.full((1, images), macs_paper, dtype=torch.float64),
+            usage,
+            ("its own cost",),
+        )
+
+    # --- what deciding costs --------------------------------------------------------------------------
+
+    def _step(self, router: Router) -> str:
+        """Key of the profile's entry for the decision that ``router`` makes at run time, measured if it is not there.
+
+        A step's cost does not change with what was fitted, so each router is measured once.
+        """
+        if router.name not in self._steps:
+            self._steps[router.name] = self._measured(router)
+        return self._steps[router.name]
+
+    def _measured(self, router: Router) -> str:
+        if isinstance(router, DeployedPolicy):
+            steps, plan = self._workloads(self.config.model_copy(update={"policy": router.config}))
+            self._ensure([one for one in steps if one.key == plan.policy])
+            return plan.policy
+        module = router.step()
+        if module is None:
+            return self._steps[ENTROPY]
+        data, (rows, columns) = self.bench.data, self.config.grid
+        models = len(self.config.models)
+        key = f"decide {router.name} m{models} k{data.classes} c{data.channels} g{rows}x{columns}"
+        image = torch.randn(1, data.channels, data.height, data.width, device=self.bench.cost_device)
+        chance = torch.softmax(torch.randn(1, data.classes, *image.shape[2:], device=image.device), dim=1)
+        load = Workload(
+            f"{key} {data.height}x{data.width}", copy.deepcopy(module).to(image.device).eval(), (image, chance), 1
+        )
+        self._ensure([load])
+        return load.key
+
+    def _workloads(self, config: PipelineConfig) -> tuple[list[Workload], RoutePlan]:
+        data = self.bench.data
+        return workloads(config, height=data.height, width=data.width, device=self.bench.cost_device)
+
+    def _ensure(self, steps: list[Workload]) -> None:
+        within = self.bench.study.predict_within
+        self.costs.entries = self.bench.profile.ensure(steps, progress=self.bench.progress, within=within)
+
+
+def sweep(gain: Tensor, cost: Tensor, points: int) -> list[float]:
+    """Values of λ, ascending, that take the oracle from spending freely to hardly at all; gain (N, P, M), cost (M,).
+
+    λ / (1 − λ) is the gain that one unit of C has to bring. It runs evenly in its logarithm over two and a half
+    decades up to what only one in twenty of the gains that exist brings; the first λ is 0.
+    """
+    ratio = (gain[..., 1:] / cost[1:]).flatten()
+    ratio = ratio[ratio > 0]
+    most = torch.quantile(ratio.double(), 0.95).item() if len(ratio) else 1.0
+    prices = [0.0, *torch.logspace(-2.5, 0, points - 1, dtype=torch.float64).mul(most).tolist()]
+    return [price / (1 + price) for price in prices]

@@ -1,0 +1,114 @@
+"""A comparison's page and CSV say what its record says, escaped, without torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+
+import pytest
+from report_runs import EVIL
+
+from paser_opt.compare.records import Comparison, Difference, Estimate, FrontPoint, RouterResult
+from paser_opt.records import Quantity
+from paser_opt.report.versus import comparison_csv, difference_text, fronts_figure, headline, write_comparison
+
+
+def estimate(value: float) -> Estimate:
+    return Estimate(value=value, low=value - 0.01, high=value + 0.01)
+
+
+def difference(value: float, verdict: str) -> Difference:
+    return Difference(difference=value, low=value - 0.01, high=value + 0.01, p=0.01, p_holm=0.03, verdict=verdict)
+
+
+def router(name: str, group: str, iou: float, latency_s: float, verdict: str | None, points: int = 2) -> RouterResult:
+    front = [
+        FrontPoint(
+            seed=0, label=f"λ 0.{i}", iou=iou - 0.1 * i, costs={"gflops": 2.0 - i, "latency": latency_s}, kept=True
+        )
+        for i in range(points)
+    ]  # fmt: skip
+    return RouterResult(
+        name=name, group=group, operating="λ 0.1", equal_cost=points > 1, iou=estimate(iou), gflops=2.0,
+        gflops_paper=0.8,
+        latency_s=Quantity(value=latency_s, how="predicted", source="profile"),
+        energy_j=Quantity(value=None, how="predicted", reason="no power sensor"),
+        usage=[0.75, 0.25], iou_per_gflop=estimate(iou / 2), iou_per_gflop_paper=iou / 0.8,
+        iou_at=[None, iou, iou], captured=0.8 if points > 1 else None, captured_at=[None, 0.7, 0.6][: 3 * (points > 1)],
+        hypervolume={"gflops": estimate(0.5), "latency": estimate(0.4)}, front=front,
+        against=difference(0.02, verdict) if verdict else None,
+        front_against={"latency": difference(-0.03, "worse")} if points > 1 and verdict else {},
+    )  # fmt: skip
+
+
+def comparison(verdict: str = "better", alone: float = 0.55) -> Comparison:
+    return Comparison(
+        title=f"small {EVIL}", trial=3, seeds=[0], images=[20], device="cpu", axis="latency",
+        budgets=[0.01, 0.02, 0.03], reference={"gflops": (0.4, 9.0), "latency": (0.4, 0.1)},
+        ideal={"gflops": (0.8, 1.0), "latency": (0.8, 0.001)}, resamples=2000, created="2026-01-01T10:00:00",
+        notes=[f"a note {EVIL}"],
+        routers=[
+            router("pipeline", "pipeline", 0.62, 0.012, None, points=1),
+            router("f_1 alone, whole image", "single model", alone, 0.008, "better" if alone < 0.6 else "worse", 1),
+            router("entropy threshold", "rule", 0.60, 0.012, verdict),
+            router("oracle", "oracle", 0.70, 0.012, None),
+        ],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verdict", "alone", "said"),
+    [
+        ("better", 0.55, "The pipeline beats the entropy threshold at 12\u00a0ms: IoU 0.620 against 0.600"),
+        ("worse", 0.55, "The pipeline loses to the entropy threshold at 12\u00a0ms: IoU 0.620 against 0.600"),
+        ("not told apart", 0.55,
+         "The pipeline is not told apart from the entropy threshold at 12\u00a0ms: IoU 0.620 against 0.600"),
+        ("better", 0.64,
+         "Routing has not earned its cost: f_1 alone, whole image reaches IoU 0.640 at 8\u00a0ms, the pipeline 0.620 "
+         "at 12\u00a0ms"),
+    ],
+)  # fmt: skip
+def test_the_headline_says_whether_routing_earned_its_cost(verdict, alone, said):
+    assert headline(comparison(verdict, alone)) == said
+
+
+def test_a_difference_in_words():
+    assert difference_text(difference(0.02, "better")) == "+0.020 (+0.010 … +0.030), p 0.03: better"
+
+
+def test_the_csv_holds_every_router_in_si_units():
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(comparison()))))
+    assert [row["router"] for row in rows] == ["pipeline", "f_1 alone, whole image", "entropy threshold", "oracle"]
+    rival = rows[2]
+    assert float(rival["latency_s"]) == 0.012 and rival["latency_how"] == "predicted"
+    assert rival["energy_j"] == "" and rival["energy_how"] == ""
+    assert (rival["iou_at_10_ms"], rival["iou_at_20_ms"]) == ("", "0.6")
+    assert (rival["captured_at_20_ms"], rows[1]["captured_at_20_ms"]) == ("0.7", "")
+    assert float(rival["iou_against_p_holm"]) == 0.03
+    assert rival["front_against_latency_verdict"] == "worse"
+    assert rows[0]["iou_against_verdict"] == ""
+
+
+def test_the_figure_joins_what_val_keeps():
+    figure = fronts_figure(comparison(), "gflops")
+    rival = next(trace for trace in figure.data if trace.name == "entropy threshold")
+    assert list(rival.x) == [1.0, 2.0]
+    assert list(rival.y) == pytest.approx([0.5, 0.6])
+    assert rival.mode == "lines+markers"
+    assert next(trace for trace in figure.data if trace.name == "pipeline").mode == "markers"
+
+
+def test_the_page_is_escaped_and_lies_beside_its_record(tmp_path):
+    page = write_comparison(comparison(), tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert EVIL not in text
+    assert "small &lt;script&gt;" in text
+    assert Comparison.model_validate_json((tmp_path / "compare.json").read_text(encoding="utf-8")) == comparison()
+    assert {path.name for path in tmp_path.iterdir()} == {"compare.html", "compare.csv", "compare.json"}
+
+
+def test_no_torch_is_loaded():
+    code = "import sys, paser_opt.report.versus; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

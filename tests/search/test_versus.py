@@ -1,0 +1,166 @@
+"""A comparison on a small run: models as they are, costs as predict composes them, every baseline there."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from paser_opt.catalog import load_device
+from paser_opt.compare.costs import CostTable, figures
+from paser_opt.cost import open_bench, open_profile, predict
+from paser_opt.errors import ConfigError, RunError
+from paser_opt.progress import Silent
+from paser_opt.runs import RunFolder
+from paser_opt.search import Effort, compare_run, compare_study
+from paser_opt.search.lanes import sweep
+from paser_opt.search.objective import Bench, price
+from paser_opt.search.study import search
+from paser_opt.train import ArtifactStore
+
+QUICK = Effort(points=2)
+CPU = load_device("cpu")
+
+
+class Watcher(Silent):
+    def started(self, number, total, tag): ...
+
+    def finished(self, trial, front, volume): ...
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny_study, tiny_profile):
+    folder = tmp_path_factory.mktemp("versus") / "run"
+    (folder / "profiles").mkdir(parents=True)
+    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
+    return search(tiny_study, folder, device=CPU, trials=2, timeout_s=None, watcher=Watcher())
+
+
+def made(run: RunFolder) -> set[str]:
+    """UNet stages in the store."""
+    return {path.name for path in run.artifacts.glob("*") if path.name.startswith(("pretrain", "distill", "finetune"))}
+
+
+@pytest.fixture(scope="module")
+def compared(run):
+    trial = next(one for one in run.trials() if one.test)
+    before = made(run)
+    found = compare_run(run, trial, effort=QUICK, device=CPU, progress=Silent())
+    return trial, before, made(run), found
+
+
+def test_no_unet_is_trained_for_a_run(compared):
+    _, before, after, _ = compared
+    assert before == after
+
+
+def test_the_pipeline_is_the_trials_own(compared):
+    trial, _, _, found = compared
+    own = found.router("pipeline")
+    assert own.iou.value == pytest.approx(trial.test.iou)
+    assert own.latency_s.value == pytest.approx(trial.test.cost.latency_s.value)
+    assert own.gflops == pytest.approx(trial.test.cost.gflops)
+    assert own.gflops_paper == pytest.approx(trial.test.cost.paper_macs / 1e9)
+    assert own.usage == pytest.approx(trial.test.usage)
+    alone = {one.model: one for one in trial.test.alone}
+    assert found.router("f_0 alone, whole image").iou.value == pytest.approx(alone[0].iou)
+    assert found.router("f_2 alone, patches").iou.value == pytest.approx(alone[2].iou)
+    assert found.router("f_2 alone, patches").latency_s.value == pytest.approx(alone[2].cost.latency_s.value)
+
+
+def test_every_baseline_is_there_and_adjusted_together(compared):
+    found = compared[3]
+    names = {one.name for one in found.routers}
+    assert names >= {
+        "pipeline", "f_0 alone, whole image", "f_1 alone, whole image", "f_1 alone, patches", "f_2 alone, whole image",
+        "f_2 alone, patches", "entropy threshold", "margin threshold", "top-k entropy", "IDK cascade",
+        "gain regressor", "REINFORCE, published head", "expected reward", "random", "random, pipeline's usage",
+        "oracle", "oracle per budget",
+    }  # fmt: skip
+    tested = [one for one in found.routers if one.against]
+    assert {one.name for one in found.routers} - {one.name for one in tested} == {
+        "pipeline", "oracle", "oracle per budget",
+    }  # fmt: skip
+    assert all(one.against.p_holm >= one.against.p for one in tested)
+    assert found.router("expected reward").front_against == {}
+    assert set(found.router("entropy threshold").front_against) == set(found.reference)
+
+
+def test_equal_cost_means_the_pipelines(compared):
+    found = compared[3]
+    own = found.router("pipeline").latency_s.value
+    for one in found.routers:
+        if one.equal_cost:
+            dearest = max(point.costs["latency"] for point in one.front if point.kept)
+            assert one.latency_s.value == pytest.approx(min(own, dearest), rel=1e-6)
+
+
+def test_the_oracle_gains_at_least_as_much_as_any_route_of_its_usage(compared):
+    found = compared[3]
+    assert found.router("oracle per budget").captured in (None, pytest.approx(1.0))
+    assert found.router("random").captured in (None, pytest.approx(0.0))
+
+
+def test_a_cost_table_is_predict_taken_apart(compared, run, tiny_study, tmp_path):
+    trial = compared[0]
+    from paser_opt.data import load
+
+    store = ArtifactStore(tmp_path)
+    profile = open_profile(run.profile_file("cpu"), open_bench(CPU))
+    bench = Bench(tiny_study, load(tiny_study.data), store, profile, torch.device("cpu"), Silent())
+    priced = price(trial.pipeline, bench)
+    draw = np.random.default_rng(0)
+    counts = np.stack([draw.multinomial(priced.patches, [0.4, 0.4, 0.2]) for _ in range(9)])
+    costs, paper = CostTable(priced.entries, priced.plan, priced.patches).images(
+        torch.from_numpy(counts), priced.plan.policy
+    )
+    whole = predict(priced.entries, priced.plan, counts)
+    for axis, value in figures(whole).items():
+        assert costs[axis].mean().item() == pytest.approx(value), axis
+    assert paper.mean().item() == pytest.approx(whole.paper_macs)
+
+
+def test_more_seeds_train_more_models_and_nest(run, compared):
+    trial = compared[0]
+    found = compare_run(run, trial, effort=Effort(seeds=2, points=2), device=CPU, progress=Silent())
+    assert found.seeds == [0, 1] and len(found.images) == 2
+    assert len(made(run)) > len(compared[2])
+    assert {point.seed for point in found.router("entropy threshold").front} == {0, 1}
+    assert found.router("pipeline").iou.value != compared[3].router("pipeline").iou.value
+
+
+def test_a_study_brings_its_own_pipeline(tiny_study, run_folder):
+    folder = RunFolder(run_folder("own"))
+    found = compare_study(tiny_study, folder, effort=Effort(points=2, reinforce=False), device=CPU, progress=Silent())
+    assert found.trial is None
+    assert found.router("pipeline").operating == "λ 0.5"
+    assert "REINFORCE, published head" not in {one.name for one in found.routers}
+    assert any("--no-reinforce" in note for note in found.notes)
+
+
+def test_what_cannot_be_compared_says_why(run, compared, tiny_study, tmp_path):
+    trial = compared[0]
+    space = tiny_study.space.model_copy(update={"mc_samples": (0, 2)})
+    with pytest.raises(ConfigError, match="the paper's choices are not in its space"):
+        compare_study(
+            tiny_study.model_copy(update={"space": space}), RunFolder(tmp_path / "s"), effort=QUICK, device=CPU,
+            progress=Silent(),
+        )  # fmt: skip
+    other = trial.model_copy(update={"state": "failed"})
+    with pytest.raises(RunError, match="is failed; compare a complete one"):
+        compare_run(run, other, effort=QUICK, device=CPU, progress=Silent())
+    copied = RunFolder(tmp_path / "copy")
+    shutil.copytree(run.path, copied.path)
+    (copied.artifacts / f"{trial.weights['f_1']}.safetensors").unlink()
+    with pytest.raises(RunError, match="the weights of f_1 are not in"):
+        compare_run(copied, trial, effort=QUICK, device=CPU, progress=Silent())
+
+
+def test_the_sweep_runs_from_free_to_what_one_gain_in_twenty_brings():
+    gain = torch.tensor([[[0.0, 0.1], [0.0, 0.2], [0.0, -0.3]]])
+    weights = sweep(gain, torch.tensor([0.5, 0.5]), 3)
+    most = 0.2 + 0.95 * 0.2  # 95 % of the way between the two positive ratios, 0.2 and 0.4
+    prices = [0.0, most * 10**-2.5, most]
+    assert weights == pytest.approx([price / (1 + price) for price in prices])
