@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .config import PipelineConfig, Study
+from .config import PipelineConfig, Study, UNetConfig
 from .errors import RunError
 
 __all__ = [
@@ -32,8 +32,11 @@ __all__ = [
     "Memory",
     "Profile",
     "Quantity",
+    "Rivalry",
     "RoutePair",
     "RunRecord",
+    "StaticFront",
+    "StaticModel",
     "TrialRecord",
     "Validation",
     "Versus",
@@ -316,6 +319,46 @@ class Evaluation(Record):
     def iou_per_gflop_paper(self) -> float:
         """The paper's: a multiply-accumulate is one FLOP, MC passes and policy are not charged."""
         return self.iou / (self.cost.paper_macs / 1e9)
+
+
+class StaticModel(Record):
+    """A single UNet on whole images."""
+
+    config: UNetConfig
+    precision: Literal["fp32", "int8"]
+    runtime: str
+    params: int
+    macs: int
+    latency: Latency
+    val_iou: float
+    test_iou: float
+    test_low: float = Field(description="95 % bootstrap interval over images")
+    test_high: float
+
+    @property
+    def name(self) -> str:
+        size = self.config
+        scale = f", scale {size.scale:g}" if size.scale != 1 else ""
+        return f"static UNet (base {size.base}, depth {size.depth}{scale}, {self.precision})"
+
+
+class Rivalry(Record):
+    """A trial against the static model with the best IoU on val that is no slower."""
+
+    trial: int
+    latency_s: float
+    rival: int | None = Field(description="index in the static front; None: no static model is as fast")
+    versus: Versus | None = Field(description="on test, paired over images")
+
+
+class StaticFront(Record):
+    """What would be deployed without a route: single UNets on whole images."""
+
+    format: int = FORMAT
+    device: str
+    models: list[StaticModel]
+    against: list[Rivalry]
+    notes: list[str] = Field(default_factory=list)
 
 
 class TrialRecord(Record):

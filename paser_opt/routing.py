@@ -19,7 +19,7 @@ from .cost import RoutePlan, Runtime, Workload
 from .models import MonteCarlo, PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
 from .patches import hard_labels, patch_size, split, split_mask, stitch
 
-__all__ = ["GivenRoute", "Routed", "RoutedPipeline", "batch_points", "workloads"]
+__all__ = ["GivenRoute", "Routed", "RoutedPipeline", "Screen", "batch_points", "screening", "workloads"]
 
 Step = Any
 """One of the modules here, or the function that a runtime made of it."""
@@ -231,13 +231,9 @@ def workloads(
     patches, tiles = Split(grid, halo)(image, labels)
     h, w = patch_size(height, width, grid)
 
-    def screening(samples: int) -> Workload:
-        key = f"screen {_describe(config.models[0])} mc{samples} {shape}"
-        return Workload(key, Screen(nets[0], samples, seed=0), (image,), 1, _architecture(config.models[0]))
-
     policy = build_policy(config.policy, models=len(nets), grid=grid, classes=classes, channels=channels, seed=0)
     steps = [
-        screening(config.mc_samples),
+        _screening(config.models[0], nets[0], config.mc_samples, image),
         Workload(_policy_key(config.policy, len(nets), classes, channels, tiling, shape),
                  Decide(policy.to(device).eval()), (image, probability), 1),
         Workload(f"split c{channels} {tiling} {shape}", Split(grid, halo), (image, labels), 1),
@@ -245,7 +241,7 @@ def workloads(
     ]  # fmt: skip
     refinements = [_refinements(model, Refine(net, halo), patches, tiles, f"{h}x{w}+{halo}")
                    for model, net in zip(config.models[1:], nets[1:], strict=True)]  # fmt: skip
-    once = screening(0)
+    once = _screening(config.models[0], nets[0], 0, image)
     plan = RoutePlan(
         screen=steps[0].key,
         screen_once=once.key,
@@ -256,6 +252,17 @@ def workloads(
     )
     everything = [*steps, once, *(one for points in refinements for one in points.values())]
     return list({one.key: one for one in everything}.values()), plan
+
+
+def screening(size: UNetConfig, *, height: int, width: int, device: torch.device) -> Workload:
+    """One UNet on a whole image in one plain pass."""
+    image = torch.randn(1, size.in_channels, height, width, device=device)
+    return _screening(size, _laid_out(build_unet(size, seed=0).to(device).eval()), 0, image)
+
+
+def _screening(size: UNetConfig, net: UNet, samples: int, image: Tensor) -> Workload:
+    key = f"screen {_describe(size)} mc{samples} {image.shape[-2]}x{image.shape[-1]}"
+    return Workload(key, Screen(net, samples, seed=0), (image,), 1, _architecture(size))
 
 
 def _refinements(model: UNetConfig, refine: Refine, patches: Tensor, tiles: Tensor, shape: str) -> dict[int, Workload]:

@@ -5,6 +5,7 @@ runs/<study>/run.json           what was searched, on what, when (RunRecord)
              trials/<n>/trial.json · history.jsonl
              profiles/<device>.json
              artifacts/         the stage store
+             static.json        single UNets on whole images
              gallery/           test images with their routes (RunRecord.gallery)
              report.html · front.csv · front.json
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import RunError
-from .records import Profile, RunRecord, TrialRecord, read_record
+from .records import Profile, RunRecord, StaticFront, TrialRecord, read_record
 
 __all__ = ["RunFolder"]
 
@@ -81,6 +82,14 @@ class RunFolder:
     @property
     def report(self) -> Path:
         return self.path / "report.html"
+
+    @property
+    def static_file(self) -> Path:
+        return self.path / "static.json"
+
+    def static(self) -> StaticFront | None:
+        """The static front, where it has been made."""
+        return read_record(StaticFront, self.static_file) if self.static_file.is_file() else None
 
     def trial_folder(self, number: int) -> Path:
         return self.path / "trials" / str(number)

@@ -62,7 +62,9 @@ def test_every_option_is_in_its_commands_section(name):
         for name in (*param.opts, *param.secondary_opts)
         if name != "--help"
     }
-    documented = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(re.findall(r"^\| `-.*?\|", text, re.MULTILINE))))
+    documented = set(
+        re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", " ".join(re.findall(r"^\| `-.*?\|", text, re.MULTILINE)))
+    )
     assert documented == options
     assert f"paser-opt {name}" in text
 

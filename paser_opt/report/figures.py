@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from . import words
 from .importance import Importances
-from .info import Column, Front, History, Info, Interval, Point
+from .info import Column, Front, History, Info, Interval, Point, static_point
 
 __all__ = [
     "MODEL_COLOURS",
@@ -26,6 +26,7 @@ MODEL_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00
 """Okabe and Ito's colour-blind safe palette, f_0 … f_5."""
 _SYMBOLS = ("triangle-up", "square", "diamond", "cross", "pentagon", "hexagon")
 _ACCENT, _REST, _TEST, _PAPER, _CHOSEN = "#2f7fd0", "#8b919b", "#8a6fc0", "#c2410c", "#d6336c"
+_STATIC = "#6b5b00"
 
 
 def front_figure(info: Info, front: Front) -> go.Figure:
@@ -33,7 +34,9 @@ def front_figure(info: Info, front: Front) -> go.Figure:
 
     ``meta`` of a trace: rest (dominated trials) · test · alone · chosen (moved by the page's slider).
     """
-    shown = [*info.points, *info.alone]
+    static = [static_point(row) for row in info.static.models] if info.static else []
+    static = [point for point in static if front.x in point.figures and front.y in point.figures]
+    shown = [*info.points, *info.alone, *static]
     units = {
         name: words.scale(name, max(abs(point.figures[name]) for point in shown if name in point.figures))
         for name in (front.x, front.y)
@@ -64,6 +67,9 @@ def front_figure(info: Info, front: Front) -> go.Figure:
         same = [point for point in info.alone if point.model == model]
         style = {"color": MODEL_COLOURS[model], "size": 11, "symbol": _SYMBOLS[model]}
         scatter(same, f"f_{model} alone", mode="markers", meta="alone", marker=style)
+    if static:
+        style = {"color": _STATIC, "size": 9, "symbol": "hourglass"}
+        scatter(static, "static UNets, whole images", mode="markers", meta="alone", marker=style)
     figure.add_scatter(
         x=[x * units[front.x][0] for x, _ in front.steps],
         y=[y * units[front.y][0] for _, y in front.steps],

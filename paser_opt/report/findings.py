@@ -92,6 +92,34 @@ def _single_models(info: Info) -> Iterator[Finding]:
         yield Finding(False, title, f"No routed pipeline is as good in every objective as {text}.")
 
 
+def _against_static(info: Info) -> Iterator[Finding]:
+    """Whether a route is worth more than the single model one would deploy instead."""
+    if info.static is None:
+        return
+    met = [(one.trial, one.versus) for one in info.static.against if one.versus]
+    better = [trial for trial, versus in met if versus.low > 0]
+    worse = [trial for trial, versus in met if versus.high < 0]
+    faster = [one.trial for one in info.static.against if one.versus is None]
+    parts = []
+    if better:
+        parts.append(f"{_named(better)}: better than every single UNet that is no slower")
+    if worse:
+        parts.append(f"{_named(worse)}: worse than one that is no slower")
+    if undecided := [trial for trial, _ in met if trial not in better + worse]:
+        parts.append(f"{_named(undecided)}: not told apart from one")
+    if faster:
+        parts.append(f"{_named(faster)}: faster than all of them")
+    if not parts:
+        return
+    text = "; ".join(parts) + " (IoU on test, 95 % paired over images)."
+    if better or faster:
+        yield Finding(False, "Routes against single UNets trained on whole images", text)
+        return
+    best = max(info.static.models, key=lambda row: row.val_iou)
+    text += f" Deploy a single model, such as the {best.name}: IoU {best.test_iou:.3f} on test."
+    yield Finding(True, "Routing earns nothing here", text)
+
+
 def _reach(point: Point, info: Info) -> str:
     return ", ".join(words.valued(name, point.figures[name]) for name in info.objectives)
 
@@ -234,6 +262,7 @@ def _named(trials: list[int]) -> str:
 
 
 _FINDERS: tuple[Callable[[Info], Iterator[Finding]], ...] = (
+    _against_static,
     _single_models,
     _collapsed,
     _blind,

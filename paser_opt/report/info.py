@@ -13,7 +13,7 @@ from typing import Any
 
 from ..config import OBJECTIVES
 from ..pareto import front, hypervolume
-from ..records import Alone, Cost, Evaluation, Profile, RunRecord, TrialRecord
+from ..records import Alone, Cost, Evaluation, Profile, RunRecord, StaticFront, StaticModel, TrialRecord
 from ..runs import RunFolder
 from . import words
 
@@ -28,6 +28,7 @@ __all__ = [
     "front_trials",
     "knee",
     "pick",
+    "static_point",
 ]
 
 
@@ -98,6 +99,8 @@ class Info:
     points: tuple[Point, ...] = ()
     alone: tuple[Point, ...] = ()
     """single models that no other single model with the same index beats in all objectives"""
+    static: StaticFront | None = None
+    """single models trained on whole images, where `paser-opt static` made them"""
     front: tuple[int, ...] = ()
     """numbers of the trials that no other trial dominates over all objectives, the cheapest first"""
     knee: int | None = None
@@ -128,6 +131,7 @@ def collect(folder: RunFolder) -> Info:
         profiles=folder.profiles(),
         points=points,
         alone=_best_alone(trials, objectives),
+        static=folder.static(),
         front=numbers,
         knee=knee([point for point in points if point.trial in numbers], objectives),
         fronts=tuple(pair_front(points, *_axes(pair)) for pair in combinations(objectives, 2)) if points else (),
@@ -237,6 +241,25 @@ def _alone_point(trial: TrialRecord, alone: Alone) -> Point:
             ("energy", words.quantity("energy", cost.energy_j)),
             ("model", alone.name),
             ("parameters", f"{alone.params:,}"),
+        ),
+    )
+
+
+def static_point(row: StaticModel) -> Point:
+    """One of the static front, to be drawn beside the trials."""
+    return Point(
+        trial=-1,
+        model=None,
+        label=row.name,
+        tag="",
+        figures={"iou": row.val_iou, "latency": row.latency.median_s, "gflops": 2 * row.macs / 1e9},
+        iou=None,
+        test_iou=Interval(row.test_iou, row.test_low, row.test_high),
+        rows=(
+            ("IoU, val", f"{row.val_iou:.3f}"),
+            ("IoU, test", words.span(row.test_iou, row.test_low, row.test_high)),
+            ("latency", f"{words.figure('latency', row.latency.median_s)} ({row.latency.how}, {row.runtime})"),
+            ("parameters", f"{row.params:,}"),
         ),
     )
 

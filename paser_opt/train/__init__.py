@@ -6,6 +6,7 @@ from .loop import seeded, training_device
 from .pipeline import Table, Trained, restore_pipeline, train_pipeline
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
+from .whole import train_whole
 
 __all__ = [
     "ArtifactStore",
@@ -21,5 +22,6 @@ __all__ = [
     "teacher_logits",
     "train_pipeline",
     "train_policy",
+    "train_whole",
     "training_device",
 ]

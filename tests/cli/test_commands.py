@@ -12,7 +12,18 @@ COMMANDS = sorted(command.name for command in app.registered_commands)
 
 
 def test_the_commands():
-    assert COMMANDS == ["compare", "devices", "export", "pick", "predict", "profile", "report", "search", "validate"]
+    assert COMMANDS == [
+        "compare",
+        "devices",
+        "export",
+        "pick",
+        "predict",
+        "profile",
+        "report",
+        "search",
+        "static",
+        "validate",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,176 @@
+"""The static front: what a sceptic deploys instead of a route. Single UNets on whole images, fp32 and int8.
+
+Same images and as many passes over them: each is trained on D_PT, D_RL and D_FT together for as many epochs as the
+UNets of a pipeline see between them, and its best epoch on val is kept. Sizes span those of the study's space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import Device, Space, Study, UNetConfig
+from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
+from ..data import Part, load
+from ..errors import DeviceError, RunError
+from ..evaluate import bootstrap, data_iou
+from ..patches import confusion
+from ..progress import Progress
+from ..records import Rivalry, StaticFront, StaticModel, TrialRecord, Versus
+from ..routing import Screen, screening
+from ..runs import RunFolder
+from ..train import ArtifactStore, restore_pipeline, train_whole, training_device
+from .objective import Bench, price
+
+__all__ = ["static_front", "static_sizes"]
+
+INT8_EXAMPLES = 16
+"""Training images from which int8 takes the range of activations."""
+
+
+def static_sizes(space: Space, count: int) -> list[tuple[int, int, float]]:
+    """(base, depth, scale) of ``count`` widths from the smallest to the largest of the space, the upper half of them
+    at half scale as well: at equal training, the scale of the input is the largest lever."""
+    listed = sorted((base, depth) for model in space.models for base in model.base for depth in model.depth)
+    (low, shallow), (high, deep) = listed[0], listed[-1]
+    high = max(high, low + 2 * (count - 1))  # widths are even, and all different
+    bases = np.geomspace(low, high, count)
+    even = [low]
+    for base in bases[1:]:
+        even.append(max(even[-1] + 2, 2 * round(base / 2)))
+    depths = np.rint(np.linspace(shallow, deep, count)).astype(int).tolist()
+    full = [(base, depth, 1.0) for base, depth in zip(even, depths, strict=True)]
+    return full + [(base, depth, 0.5) for base, depth, _ in full[count // 2 :]]
+
+
+def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, progress: Progress) -> StaticFront:
+    """Train, price and score the static front of a run, and set its trials against it; goes on where it stopped.
+
+    Raises RunError where the run's data has changed or its trials' weights are gone.
+    """
+    with run.locked():
+        record = run.run()
+        bench = _bench(run, record.study, device, progress)
+        if bench.data.fingerprint != record.data.fingerprint:
+            raise RunError(f"the data has changed since {run.path} was started: search anew, then compare")
+        rows, matrices, notes = _Fronts(bench, device, run, int8).measure(static_sizes(record.study.space, models))
+        trials = [trial for trial in run.trials() if trial.state == "complete" and trial.test]
+        progress.stage("routes against it", len(trials))
+        against = []
+        for done, trial in enumerate(trials, start=1):
+            against.append(_rivalry(trial, rows, matrices, bench))
+            progress.advance(done, f"trial {trial.number}")
+        result = StaticFront(device=device.name, models=rows, against=against, notes=notes)
+        result.write(run.static_file)
+        return result
+
+
+def _bench(run: RunFolder, study: Study, device: Device, progress: Progress) -> Bench:
+    return Bench(
+        study=study,
+        data=load(study.data, progress=progress),
+        store=ArtifactStore(run.artifacts),
+        profile=open_profile(run.profile_file(device.name), open_bench(device)),
+        training_device=training_device(),
+        progress=progress,
+    )
+
+
+class _Fronts:
+    """Trains each size once, then scores and prices it as it is and in int8."""
+
+    def __init__(self, bench: Bench, device: Device, run: RunFolder, int8: bool) -> None:
+        self.bench, self.data = bench, bench.data
+        self.notes: list[str] = []
+        self.int8: ProfileStore | None = None
+        if int8:
+            quantized = device.model_copy(update={"runtime": "onnx-int8", "precision": "fp32"})
+            try:
+                self.int8 = open_profile(run.profile_file(f"{device.name}-int8"), open_bench(quantized))
+                self.quantize = runtime_for(
+                    Device(name="here", local=True, runtime="onnx-int8", threads=1), torch.device("cpu")
+                )
+            except DeviceError as error:
+                self.notes.append(f"No int8: {error}.")
+
+    def measure(self, sizes: Sequence[tuple[int, int, float]]) -> tuple[list[StaticModel], list[Tensor], list[str]]:
+        """One row a model and precision, and its confusion matrices on test (N, K, K)."""
+        rows, matrices = [], []
+        for size in sizes:
+            for row, matrix in self._rows(size):
+                rows.append(row)
+                matrices.append(matrix)
+        return rows, matrices, self.notes
+
+    def _rows(self, size: tuple[int, int, float]) -> Iterator[tuple[StaticModel, Tensor]]:
+        bench, study = self.bench, self.bench.study
+        base, depth, scale = size
+        config = UNetConfig(
+            base=base, depth=depth, scale=scale, norm=study.norm, dropout=study.dropout,
+            in_channels=self.data.channels, classes=self.data.classes,
+        )  # fmt: skip
+        model, converged = train_whole(
+            config, self.data, study.training, bench.store, seed=study.seed, device=bench.training_device,
+            progress=bench.progress,
+        )  # fmt: skip
+        model = model.to("cpu").eval()
+        if not converged:
+            self.notes.append(f"base {base}, depth {depth}, scale {scale:g} still gained IoU at its end: train longer.")
+        screen = Screen(model, 0, seed=0)
+        load = screening(config, height=self.data.height, width=self.data.width, device=bench.cost_device)
+        yield self._row(config, "fp32", bench.profile, load, screen)
+        if self.int8:
+            part = self.data.pretrain
+            examples = [(image[None],) for image in part.images[:INT8_EXAMPLES]]
+            yield self._row(config, "int8", self.int8, load, self.quantize(screen, examples))
+
+    def _row(
+        self, config: UNetConfig, precision: str, profile: ProfileStore, load: Workload, screen: Callable[..., object]
+    ) -> tuple[StaticModel, Tensor]:
+        entry = profile.ensure([load], progress=self.bench.progress, energy=False)[load.key]
+        matrices = {name: _matrices(screen, part, self.data.classes) for name, part in
+                    (("val", self.data.val), ("test", self.data.test))}  # fmt: skip
+        low, high = bootstrap(matrices["test"])
+        row = StaticModel(
+            config=config, precision=precision, runtime=profile.profile.machine.runtime, params=entry.params,
+            macs=entry.macs, latency=entry.latency, val_iou=data_iou(matrices["val"]),
+            test_iou=data_iou(matrices["test"]), test_low=low, test_high=high,
+        )  # fmt: skip
+        return row, matrices["test"]
+
+
+@torch.inference_mode()
+def _matrices(screen: Callable[..., object], part: Part, classes: int) -> Tensor:
+    """Confusion matrices (N, K, K), image by image: a quantized model takes no batch."""
+    labels = [screen(image[None])[1] for image in part.images]  # type: ignore[index]
+    return confusion(torch.cat(labels), part.masks, classes)
+
+
+def _rivalry(trial: TrialRecord, rows: Sequence[StaticModel], matrices: Sequence[Tensor], bench: Bench) -> Rivalry:
+    """The trial's route on test against the single model with the best IoU on val that is no slower."""
+    assert trial.test is not None
+    latency_s = trial.test.cost.latency_s.value or 0.0
+    slower = [index for index, row in enumerate(rows) if row.latency.median_s <= latency_s]
+    if not slower:
+        return Rivalry(trial=trial.number, latency_s=latency_s, rival=None, versus=None)
+    rival = max(slower, key=lambda index: rows[index].val_iou)
+    priced = price(trial.pipeline, bench)
+    cost = cost_per_patch(priced.entries, priced.plan, priced.config.reward_cost, priced.patches)
+    trained = restore_pipeline(
+        trial.pipeline, bench.data, bench.store, cost, trial.weights, device=bench.training_device,
+        progress=bench.progress,
+    )  # fmt: skip
+    table = trained.tables("test")
+    routed = table.routed(trained.route(table))
+    low, high = bootstrap(routed, matrices[rival])
+    versus = Versus(
+        baseline=rows[rival].name,
+        baseline_iou=rows[rival].test_iou,
+        difference=data_iou(routed) - rows[rival].test_iou,
+        low=low,
+        high=high,
+    )
+    return Rivalry(trial=trial.number, latency_s=latency_s, rival=rival, versus=versus)

@@ -1,0 +1,117 @@
+"""The static front: its sizes by hand, its models trained once, and trials set against the right rival."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from paser_opt.catalog import load_device
+from paser_opt.cli.live import _Silent as Unwatched
+from paser_opt.config import ModelSpace, Space, UNetConfig
+from paser_opt.data import load
+from paser_opt.evaluate import data_iou
+from paser_opt.patches import confusion, hard_labels
+from paser_opt.records import StaticFront, read_record
+from paser_opt.report.findings import findings
+from paser_opt.report.info import collect
+from paser_opt.search import search, static_front
+from paser_opt.search.static import static_sizes
+from paser_opt.train import ArtifactStore, train_whole
+from paser_opt.train.whole import _converged
+
+
+def space(*models: ModelSpace) -> Space:
+    return Space(models=models)
+
+
+def test_sizes_span_the_space() -> None:
+    wide = space(ModelSpace(base=(4,), depth=(2,)), ModelSpace(base=(16, 128), depth=(4,)))
+    sizes = static_sizes(wide, 6)
+    # 4 · 2^i, depths from 2 to 4
+    assert sizes[:6] == [(4, 2, 1.0), (8, 2, 1.0), (16, 3, 1.0), (32, 3, 1.0), (64, 4, 1.0), (128, 4, 1.0)]
+    assert sizes[6:] == [(32, 3, 0.5), (64, 4, 0.5), (128, 4, 0.5)]
+    narrow = static_sizes(space(ModelSpace(base=(4,), depth=(1,)), ModelSpace(base=(6,), depth=(1,))), 6)
+    assert [base for base, _, _ in narrow[:6]] == [4, 6, 8, 10, 12, 14]
+
+
+def test_convergence_is_judged_by_the_last_scores() -> None:
+    def history(*scores: float) -> list[dict[str, float]]:
+        return [{"epoch": float(i), "loss": 1.0, "score": score} for i, score in enumerate(scores)]
+
+    assert _converged(history(0.5, 0.6, 0.605))
+    assert not _converged(history(0.5, 0.6, 0.62))
+    assert not _converged(history(0.5))
+
+
+@pytest.fixture(scope="module")
+def made(tiny_study, tiny_profile, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("static") / "run"
+    (folder / "profiles").mkdir(parents=True)
+    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
+    device = load_device("cpu")
+    run = search(tiny_study, folder, device=device, trials=3, timeout_s=None, watcher=Unwatched())
+    return run, static_front(run, device=device, models=2, int8=True, progress=Unwatched())
+
+
+def test_every_size_is_there_as_it_is_and_in_int8(made) -> None:
+    run, result = made
+    assert [(row.config.base, row.config.scale, row.precision) for row in result.models] == [
+        (4, 1.0, "fp32"), (4, 1.0, "int8"), (8, 1.0, "fp32"), (8, 1.0, "int8"), (8, 0.5, "fp32"), (8, 0.5, "int8"),
+    ]  # fmt: skip
+    assert {row.precision: row.runtime for row in result.models} == {"fp32": "eager", "int8": "onnx-int8"}
+    assert all(row.latency.how == "measured" for row in result.models)
+    assert read_record(StaticFront, run.static_file) == result
+
+
+def test_the_scores_are_the_models_own(made, tiny_study) -> None:
+    run, result = made
+    data = load(tiny_study.data)
+    row = result.models[0]
+    assert isinstance(row.config, UNetConfig)
+    model, _ = train_whole(
+        row.config, data, tiny_study.training, ArtifactStore(run.artifacts), seed=tiny_study.seed,
+        device=torch.device("cpu"), progress=Unwatched(),
+    )  # fmt: skip
+    with torch.inference_mode():
+        labels = hard_labels(model(data.test.images))
+    assert row.test_iou == pytest.approx(data_iou(confusion(labels, data.test.masks, data.classes)))
+
+
+def test_nothing_is_trained_twice(made, monkeypatch) -> None:
+    run, result = made
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("paser_opt.train.whole.pretrain", refuse)
+    again = static_front(run, device=load_device("cpu"), models=2, int8=True, progress=Unwatched())
+    assert again == result
+
+
+def test_the_rival_is_no_slower_and_the_best_on_val(made) -> None:
+    run, result = made
+    tested = {trial.number: trial for trial in run.trials() if trial.test}
+    assert {one.trial for one in result.against} == set(tested)
+    for one in result.against:
+        latency_s = tested[one.trial].test.cost.latency_s.value
+        eligible = [row for row in result.models if row.latency.median_s <= latency_s]
+        if one.rival is None:
+            assert not eligible and one.versus is None
+            continue
+        rival = result.models[one.rival]
+        assert rival.val_iou == max(row.val_iou for row in eligible)
+        assert one.versus.difference == pytest.approx(tested[one.trial].test.iou - rival.test_iou)
+        assert one.versus.low <= one.versus.difference <= one.versus.high
+
+
+def test_the_report_says_what_it_means(made) -> None:
+    run, result = made
+    titles = {finding.title for finding in findings(collect(run))}
+    assert titles & {"Routing earns nothing here", "Routes against single UNets trained on whole images"}
+    worse = [one.model_copy(update={"versus": one.versus.model_copy(update={"low": -0.2, "high": -0.1})})
+             for one in result.against if one.versus]  # fmt: skip
+    if worse:
+        result.model_copy(update={"against": worse}).write(run.static_file)
+        found = next(one for one in findings(collect(run)) if one.title == "Routing earns nothing here")
+        assert found.serious and "Deploy a single model" in found.text
+        result.write(run.static_file)
