@@ -23,6 +23,7 @@ __all__ = ["comparison_csv", "difference_text", "fronts_figure", "headline", "wr
 
 BASELINE = "entropy threshold"
 """PaSeR's open question: does a learned route beat this one?"""
+SI: dict[Axis, str] = {"gflops": "gflops", "latency": "s", "energy": "j"}
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "pentagon", "hexagon", "triangle-down")
 
 
@@ -101,10 +102,11 @@ def _flat(found: Comparison, one: RouterResult) -> dict[str, Any]:
     row |= {"energy_j": one.energy_j.value, "energy_how": _how(one.energy_j)}
     row |= {"iou_per_gflop": one.iou_per_gflop.value, "iou_per_gflop_low": one.iou_per_gflop.low}
     row |= {"iou_per_gflop_high": one.iou_per_gflop.high, "iou_per_gflop_paper": one.iou_per_gflop_paper}
-    row |= {f"iou_at_{_plain(found.axis, at)}": iou for at, iou in zip(found.budgets, one.iou_at, strict=True)}
     row["captured"] = one.captured
     captured = one.captured_at or [None] * len(found.budgets)
-    row |= {f"captured_at_{_plain(found.axis, at)}": part for at, part in zip(found.budgets, captured, strict=True)}
+    for i, ends in enumerate(zip(found.budgets, one.iou_at, captured, strict=True), start=1):
+        names = (f"budget_{i}_{SI[found.axis]}", f"iou_at_budget_{i}", f"captured_at_budget_{i}")
+        row |= dict(zip(names, ends, strict=True))
     for axis, volume in one.hypervolume.items():
         row |= {f"hypervolume_{axis}": volume.value, f"hypervolume_{axis}_low": volume.low}
         row[f"hypervolume_{axis}_high"] = volume.high
@@ -121,10 +123,6 @@ def _flat_difference(name: str, difference: Difference | None) -> dict[str, Any]
 
 def _how(value: Quantity) -> str | None:
     return None if value.value is None else value.how
-
-
-def _plain(axis: Axis, budget: float) -> str:
-    return words.figure(axis, budget).replace("\u00a0", "_")
 
 
 # --- page ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One model for everything: what a route has to beat."""
+"""One model for every patch: the ends of what a route can do."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ __all__ = ["AlwaysRouter"]
 
 
 class AlwaysRouter:
-    """Every patch to f_i. f_0 sees the image whole; f_1 … go patch by patch, without f_0's screening."""
+    """Every patch to f_i, after f_0 has screened the image; a model without f_0 is no route (cost.alone)."""
 
     hindsight = False
-    screened = False
 
     def __init__(self, model: int) -> None:
         self.model = model
-        self.name = f"f_{model} alone" + ("" if model == 0 else ", patches")
+        self.name = f"all f_{model}"
 
     def fit(self, learn: Labelled, choose: Labelled, goal: Goal) -> None:
         """Nothing to learn."""

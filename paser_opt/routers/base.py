@@ -38,12 +38,10 @@ class Router(Protocol):
     """One way to choose a model for every patch.
 
     ``hindsight``: it knows the labels, so it must be fitted on the very images it routes.
-    ``screened``: f_0 screens the image first; else it is a model used alone and f_0 is not charged.
     """
 
     name: str
     hindsight: bool
-    screened: bool
 
     def fit(self, learn: Labelled, choose: Labelled, goal: Goal) -> None:
         """Learn on ``learn`` (D_RL), choose thresholds, strengths and epochs on ``choose`` (val), for ``goal``."""

@@ -27,7 +27,6 @@ class CascadeRouter:
 
     name = "IDK cascade"
     hindsight = False
-    screened = True
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid

@@ -21,7 +21,6 @@ class OracleRouter:
 
     name = "oracle"
     hindsight = True
-    screened = True
 
     def __init__(self) -> None:
         self.best = torch.empty(0, 0, dtype=torch.long)  # (N, P)

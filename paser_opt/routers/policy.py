@@ -39,7 +39,6 @@ class DeployedPolicy:
 
     name = "pipeline"
     hindsight = False
-    screened = True
 
     def __init__(self, policy: PooledPolicy | ReferencePolicy, config: PolicyConfig) -> None:
         self.policy, self.config = policy, config

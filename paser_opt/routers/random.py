@@ -24,7 +24,6 @@ class RandomRouter:
     """
 
     name = "random"
-    screened = True
 
     def __init__(self, like: Router, seed: int) -> None:
         self.like, self.seed = like, seed

@@ -29,7 +29,6 @@ class RegressorRouter:
 
     name = "gain regressor"
     hindsight = False
-    screened = True
     rule: _Rule
 
     def __init__(self, grid: Grid, seed: int) -> None:

@@ -14,7 +14,7 @@ from ..data import Part
 from ..evaluate import image_probability
 from ..models import build_policy
 from ..patches import IGNORE
-from ..train import ArtifactStore, Table, Tensors, Trained, gains, teacher_logits
+from ..train import ArtifactStore, Tensors, Trained, gains, routed, teacher_logits
 from .features import Describe, Features, patch_means
 
 __all__ = ["TEMPERATURES", "Labelled", "Seen", "labelled", "tempered"]
@@ -51,7 +51,7 @@ class Labelled:
 
     def routed(self, route: Tensor) -> Tensor:
         """Confusion matrices (N, K, K) of the images under routes (N, P)."""
-        return Table(self.hard, self.hard, self.hard).routed(route)
+        return routed(self.hard, route)
 
 
 def tempered(log_probability: Tensor, masks: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,6 @@ class ThresholdRouter:
 
     name: str
     hindsight = False
-    screened = True
     feature: str
 
     def __init__(self, grid: Grid) -> None:

@@ -148,10 +148,8 @@ class Scorer:
         """Random routes with the usage of ``like`` at each λ, and every patch to one model."""
         sides = []
         for tables in (self.val, self.test):
-            points = [
-                self._one(AlwaysRouter(model), f"all f_{model}", tables, step)
-                for model in range(len(self.config.models))
-            ]
+            ends = [AlwaysRouter(model) for model in range(len(self.config.models))]
+            points = [self._one(end, end.name, tables, step) for end in ends]
             for goal in self.goals:
                 like.fit(self.learn, self.val, goal)
                 points.append(self._twin(like, tables, step))

@@ -3,7 +3,7 @@
 from .artifacts import ArtifactStore, Tensors
 from .distill import teacher_logits
 from .loop import seeded, training_device
-from .pipeline import Table, Trained, restore_pipeline, train_pipeline
+from .pipeline import Table, Trained, restore_pipeline, routed, train_pipeline
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
 from .whole import train_whole
@@ -18,6 +18,7 @@ __all__ = [
     "gains",
     "restore_pipeline",
     "rewards",
+    "routed",
     "seeded",
     "teacher_logits",
     "train_pipeline",

@@ -29,7 +29,13 @@ from .pretrain import pretrain
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
 
-__all__ = ["Table", "Trained", "restore_pipeline", "train_pipeline"]
+__all__ = ["Table", "Trained", "restore_pipeline", "routed", "train_pipeline"]
+
+
+def routed(hard: Tensor, action: Tensor) -> Tensor:
+    """Of confusion matrices (N, P, M, K, K) those that routes (N, P) lead to, summed over patches: (N, K, K)."""
+    index = action[:, :, None, None, None].expand(-1, -1, 1, *hard.shape[-2:])
+    return hard.gather(2, index).sum(dim=(1, 2))
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,7 @@ class Table:
 
     def routed(self, action: Tensor) -> Tensor:
         """Confusion matrices (N, K, K) of the images under routes (N, P)."""
-        index = action[:, :, None, None, None].expand(-1, -1, 1, *self.hard.shape[-2:])
-        return self.hard.gather(2, index).sum(dim=(1, 2))
+        return routed(self.hard, action)
 
 
 @dataclass

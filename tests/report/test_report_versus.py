@@ -84,8 +84,8 @@ def test_the_csv_holds_every_router_in_si_units():
     rival = rows[2]
     assert float(rival["latency_s"]) == 0.012 and rival["latency_how"] == "predicted"
     assert rival["energy_j"] == "" and rival["energy_how"] == ""
-    assert (rival["iou_at_10_ms"], rival["iou_at_20_ms"]) == ("", "0.6")
-    assert (rival["captured_at_20_ms"], rows[1]["captured_at_20_ms"]) == ("0.7", "")
+    assert (rival["budget_1_s"], rival["iou_at_budget_1"], rival["iou_at_budget_2"]) == ("0.01", "", "0.6")
+    assert (rival["captured_at_budget_2"], rows[1]["captured_at_budget_2"]) == ("0.7", "")
     assert float(rival["iou_against_p_holm"]) == 0.03
     assert rival["front_against_latency_verdict"] == "worse"
     assert rows[0]["iou_against_verdict"] == ""
