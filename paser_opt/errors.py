@@ -17,6 +17,10 @@ __all__ = ["ConfigError", "DataError", "DeviceError", "DivergedError", "PaserErr
 class PaserError(Exception):
     """Base of everything below: ``str(error)`` is one line that names the fault and the mend."""
 
+    def __str__(self) -> str:
+        # A key or a file name may hold line breaks and a terminal's control codes; a message is one plain line.
+        return "".join(letter if letter.isprintable() else " " for letter in super().__str__())
+
 
 class ConfigError(PaserError):
     """A study, device or pipeline description is wrong."""

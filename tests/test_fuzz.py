@@ -203,6 +203,7 @@ def _picture(mode: str, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged TIFF tags
 @pytest.mark.parametrize(
     ("mode", "suffix"), [("L", "png"), ("RGB", "png"), ("P", "png"), ("L", "tiff"), ("RGB", "jpeg")]
 )
