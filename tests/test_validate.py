@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from paser_opt.config import Device, PipelineConfig, UNetConfig
 from paser_opt.cost import LocalBench, open_profile, predict
-from paser_opt.cost import bench as bench_module
+from paser_opt.cost import local as local_module
 from paser_opt.progress import Silent
 from paser_opt.records import Cost, Evaluation, Latency, Quantity, RoutePair, TrialRecord
 from paser_opt.routing import workloads
@@ -92,7 +92,7 @@ def test_subjects_are_different_families_from_fast_to_slow() -> None:
 
 
 def test_whole_routes_are_run_and_priced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_module, "EFFORT", bench_module.EFFORT._replace(min_samples=6, max_samples=6))
+    monkeypatch.setattr(local_module, "EFFORT", local_module.EFFORT._replace(min_samples=6, max_samples=6))
     config = PipelineConfig(models=SIZES, grid=(2, 2))
     subject = Subject("mine", config, {"half": (2, 1, 1), "kept": (4, 0, 0)})
     store = open_profile(tmp_path / "p.json", LocalBench(Device(name="here", local=True, threads=1)))

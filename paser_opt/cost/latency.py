@@ -9,6 +9,7 @@ Because sampling stops as soon as it is narrow enough, its true coverage lies a 
 Shipped to boards: Python 3.6, standard library only.
 """
 
+import math
 import time
 from bisect import insort
 from functools import lru_cache
@@ -45,6 +46,7 @@ class Effort(NamedTuple):
     min_samples: int
     max_samples: int
     target_spread: float
+    enough_seconds: float
     max_seconds: float
 
 
@@ -104,14 +106,16 @@ def time_interleaved(
     max_samples: int,
     target_spread: float,
     max_seconds: float,
+    enough_seconds: float = math.inf,
     clock: Callable[[], int] = _now_ns,
     on_done: Callable[[int], object] = lambda done: None,
 ) -> List[Timing]:
     """Latency of every call, taken in rounds A B C A B C … after a warm-up.
 
     A call leaves the rounds when, after ``min_samples``, the half-width of its median's 95 % interval is under
-    ``target_spread`` × median (stable), at ``max_samples``, or when its own samples have taken ``max_seconds``;
-    :data:`LEAST_SAMPLES` are taken even of calls longer than that. ``synchronize`` waits for the device, before
+    ``target_spread`` × median (stable), at ``max_samples``, or when its own samples have taken ``max_seconds``; after
+    ``enough_seconds`` of them a stable one leaves with fewer than ``min_samples``. :data:`LEAST_SAMPLES` are taken
+    even of calls longer than that. ``synchronize`` waits for the device, before
     the clock starts and before it stops; ``clock`` returns nanoseconds; ``on_done`` hears how many have left.
     """
     for _ in range(_WARM_UP_ROUNDS):
@@ -129,20 +133,22 @@ def time_interleaved(
         active = [
             index
             for index in active
-            if not _finished(results[index], min_samples, max_samples, target_spread, max_seconds)
+            if not _finished(
+                results[index], Effort(min_samples, max_samples, target_spread, enough_seconds, max_seconds)
+            )
         ]
         on_done(len(calls) - len(active))
     return [_latency(samples, min_samples, target_spread) for samples in results]
 
 
-def _finished(samples: _Samples, min_samples: int, max_samples: int, target_spread: float, max_seconds: float) -> bool:
-    taken = len(samples.ranked)
-    if taken >= max_samples:
+def _finished(samples: _Samples, effort: Effort) -> bool:
+    taken, spent_s = len(samples.ranked), samples.spent_ns / 1e9
+    if taken >= effort.max_samples:
         return True
     if taken < LEAST_SAMPLES:
         return False
-    narrow = taken >= min_samples and samples.spread <= target_spread
-    return narrow or samples.spent_ns >= max_seconds * 1e9
+    enough = taken >= effort.min_samples or spent_s >= effort.enough_seconds
+    return (enough and samples.spread <= effort.target_spread) or spent_s >= effort.max_seconds
 
 
 def _latency(samples: _Samples, min_samples: int, target_spread: float) -> Timing:

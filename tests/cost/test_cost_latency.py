@@ -107,3 +107,12 @@ def test_p95_needs_ninety_samples() -> None:
     time = FakeTime()
     (latency,) = timed(time, time.call("P", 1000), min_samples=89)
     assert latency.p95_s is None
+
+
+def test_a_slow_call_leaves_once_stable_and_enough() -> None:
+    time = FakeTime()
+    slow = time.call("S", 100_000_000)
+    noisy = time.call("N", *[100_000_000, 130_000_000] * 30)
+    steady, swinging = timed(time, slow, noisy, min_samples=90, enough_seconds=0.75, max_seconds=2.0)
+    assert (steady.samples, steady.stable, steady.p95_s) == (8, True, None)
+    assert (swinging.samples, swinging.stable) == (18, False)  # 18 · 0.115 = 2.07 s
