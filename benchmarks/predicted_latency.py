@@ -4,7 +4,8 @@ A profile is taken of UNets of nine widths and three depths, on whole images of 
 patches of a 4 × 4 and a 2 × 2 grid. Then routes of pipelines are predicted from it and run whole: families of profiled
 sizes, and as many of sizes that lie between them. Latencies of those are told from the profiled ones where that is
 sure within --within; the others are measured (their number is printed). Rivals: FLOPs and the paper's parameter ratio,
-each scaled as fits these very measurements best.
+each scaled as fits these very measurements best. Profile and routes are measured in a process each, as by `paser-opt
+profile` and `paser-opt validate`.
 
     python benchmarks/predicted_latency.py [--runtime eager] [--within 0.1] [--profile FILE] [--json]
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -75,18 +77,37 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="kept and reused; default: none is kept")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.profile or Path(folder) / "profile.json"
+        child = multiprocessing.get_context("spawn").Process(target=profile, args=(path, options.runtime))
+        child.start()
+        child.join()
+        if child.exitcode:
+            raise SystemExit(child.exitcode)
+        routes(path, options)
+
+
+def profile(path: Path, runtime: str) -> None:
+    """Measure every network at every shape, all interleaved."""
+    steps = {}
+    for base, depth in itertools.product(BASES, DEPTHS):
+        screen = (base if base in SCREENS else 2, depth)
+        for grid, samples in itertools.product(GRIDS, SAMPLES):
+            config = PipelineConfig(models=sizes((screen, (base, depth))), grid=grid, mc_samples=samples)
+            found, _ = workloads(config, height=HEIGHT, width=WIDTH, device=torch.device("cpu"))
+            steps.update({one.key: one for one in found})
+    with watching("profile", quiet=False) as watcher:
+        open_profile(path, open_bench(load_device("cpu", runtime=runtime))).ensure(
+            list(steps.values()), progress=watcher, energy=False
+        )
+
+
+def routes(path: Path, options: argparse.Namespace) -> None:
+    """Predict and run whole routes, and print how well they agree."""
     console = Console(width=160, highlight=False)
-    bench = open_bench(load_device("cpu").model_copy(update={"runtime": options.runtime}))
-    with tempfile.TemporaryDirectory() as folder, watching("predicted latency", quiet=options.json) as watcher:
-        store = open_profile(options.profile or Path(folder) / "profile.json", bench)
-        steps = {}
-        for base, depth in itertools.product(BASES, DEPTHS):
-            screen = (base if base in SCREENS else 2, depth)
-            for grid, samples in itertools.product(GRIDS, SAMPLES):
-                config = PipelineConfig(models=sizes((screen, (base, depth))), grid=grid, mc_samples=samples)
-                found, _ = workloads(config, height=HEIGHT, width=WIDTH, device=torch.device("cpu"))
-                steps.update({one.key: one for one in found})
-        store.ensure(list(steps.values()), progress=watcher, energy=False)
+    bench = open_bench(load_device("cpu", runtime=options.runtime))
+    with watching("routes", quiet=options.json) as watcher:
+        store = open_profile(path, bench)
         before = set(store.profile.entries)
         subjects = [
             Subject(f"{kind} {index}", (config := family(models, index)), mixes(config))
