@@ -231,7 +231,7 @@ class At(Silent):
 @pytest.fixture
 def lasting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measurements that would take a minute."""
-    endless = EFFORT._replace(min_samples=10**6, max_samples=10**6, max_seconds=30.0)
+    endless = EFFORT._replace(min_samples=10**6, max_samples=10**6, enough_seconds=30.0, max_seconds=30.0)
     monkeypatch.setattr(remote_module, "EFFORT", endless)
 
 
