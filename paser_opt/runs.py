@@ -63,6 +63,11 @@ class RunFolder:
             self.path.rename(aside)
         return aside
 
+    def retargeted(self, device: str) -> RunFolder:
+        """Where this run's front for another device lies unless said otherwise: beside it."""
+        path = self.path.resolve()
+        return RunFolder(path.with_name(f"{path.name}-{device}"))
+
     @property
     def run_file(self) -> Path:
         return self.path / "run.json"
