@@ -8,6 +8,7 @@ runs/<study>/run.json           what was searched, on what, when (RunRecord)
              static.json        single UNets on whole images
              gallery/           test images with their routes (RunRecord.gallery)
              report.html · front.csv · front.json
+             devices.html · devices.json
 """
 
 from __future__ import annotations
