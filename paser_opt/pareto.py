@@ -9,7 +9,7 @@ import numpy as np
 
 from .config import OBJECTIVES
 
-__all__ = ["front", "hypervolume"]
+__all__ = ["front", "hypervolume", "reference_point"]
 
 Values = Mapping[str, float]
 
@@ -33,3 +33,13 @@ def hypervolume(points: Sequence[Values], objectives: Sequence[str], reference: 
     if not len(matrix):
         return 0.0
     return float(moocore.hypervolume(matrix, ref=[reference[name] for name in objectives], maximise=maximise))
+
+
+def reference_point(points: Sequence[Values], objectives: Sequence[str]) -> dict[str, float]:
+    """The worst of the points in every objective, and 10 % of their range beyond."""
+    reference = {}
+    for name in objectives:
+        seen = [point[name] for point in points]
+        worst, best = (max(seen), min(seen)) if OBJECTIVES[name] == "minimize" else (min(seen), max(seen))
+        reference[name] = worst + 0.1 * (worst - best)
+    return reference

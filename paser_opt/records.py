@@ -381,6 +381,9 @@ class TrialRecord(Record):
     stages: dict[str, float] = Field(default_factory=dict, description="stage → seconds; 0 means taken from the store")
     warnings: list[str] = Field(default_factory=list)
     weights: dict[str, str] = Field(default_factory=dict, description="part → key in the stage store")
+    cost_per_patch: list[float] = Field(
+        default_factory=list, description="C of Eq. 3 that the policy was trained for; [] in runs of older versions"
+    )
 
 
 class DataSummary(Record):
@@ -424,3 +427,4 @@ class RunRecord(Record):
     notes: list[str] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     gallery: list[GalleryItem] = Field(default_factory=list)
+    source: str | None = Field(None, description="the run whose trials were retargeted to the device of this one")

@@ -8,6 +8,7 @@ runs/<study>/run.json           what was searched, on what, when (RunRecord)
              static.json        single UNets on whole images
              gallery/           test images with their routes (RunRecord.gallery)
              report.html · front.csv · front.json
+             devices.html · devices.json
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ class RunFolder:
         with self.locked():
             self.path.rename(aside)
         return aside
+
+    def retargeted(self, device: str) -> RunFolder:
+        """Where this run's front for another device lies unless said otherwise: beside it."""
+        path = self.path.resolve()
+        return RunFolder(path.with_name(f"{path.name}-{device}"))
 
     @property
     def run_file(self) -> Path:

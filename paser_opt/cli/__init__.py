@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from ..errors import PaserError
-from . import compare, devices, export, pick, predict, profile, report, search, static, validate
+from . import cache, compare, devices, export, pick, predict, profile, report, retarget, search, static, validate
 
 __all__ = ["app", "main"]
 
@@ -46,7 +46,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for module in (search, report, pick, compare, static, export, predict, profile, validate, devices):
+for module in (search, report, pick, retarget, compare, static, export, predict, profile, validate, devices, cache):
     app.command(name=module.__name__.rpartition(".")[2])(_stoppable(module.command))
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["Estimate", "Host", "Json", "Precision", "Quiet", "RunPath", "Runtime", "StudyName", "default_folder"]
+from ..errors import ConfigError
+
+__all__ = [
+    "Estimate",
+    "Host",
+    "Json",
+    "Precision",
+    "Quiet",
+    "RunPath",
+    "Runtime",
+    "StudyName",
+    "default_folder",
+    "size_bytes",
+]
 
 StudyName = Annotated[str, typer.Argument(help="A study in studies/ by name, or the path of a .toml file.")]
 RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/quickstart.")]
@@ -28,3 +42,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 def default_folder(study: str) -> Path:
     """Where a study's run lies unless --out says otherwise."""
     return Path("runs") / study
+
+
+def size_bytes(text: str, option: str) -> int:
+    """ "2GB" → 2,000,000,000; "1.5 GiB", "500MB", "0". Raises ConfigError."""
+    units = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+    units |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if not found or found[2] not in units:
+        raise ConfigError(f"{option} {text!r}: give a size such as 500MB, 2GB or 1.5GiB")
+    return int(float(found[1]) * units[found[2]])

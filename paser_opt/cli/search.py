@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Estimate, Host, Json, Precision, Quiet, Runtime, StudyName, default_folder
+from .options import Estimate, Host, Json, Precision, Quiet, Runtime, StudyName, default_folder, size_bytes
 
 __all__ = ["command"]
 
@@ -29,6 +29,12 @@ def command(
         typer.Option("--resume/--new", help="Go on in the run's folder, or move it aside and start afresh."),
     ] = True,
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<study>).")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="A stage store that several runs share: nothing in it is trained again.")
+    ] = None,
+    store_size: Annotated[
+        str | None, typer.Option(help="Keep --store to this size, such as 20GB; least recently used stages go.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -54,7 +60,10 @@ def command(
             console.print(f"moved the former run to {aside}")
     total, limit = trials or chosen.trials, timeout or chosen.timeout_s
     with watching(f"{chosen.name} on {target.name}", quiet=quiet, timeout_s=limit) as watcher:
-        run = search(chosen, folder, device=target, trials=total, timeout_s=limit, watcher=watcher, estimate=estimate)
+        run = search(
+            chosen, folder, device=target, trials=total, timeout_s=limit, watcher=watcher, estimate=estimate,
+            shared_store=store, shared_limit_bytes=size_bytes(store_size, "--store-size") if store_size else None,
+        )  # fmt: skip
     page = write_report(run)
     done = len(run.trials())
     if done < total and not quiet:

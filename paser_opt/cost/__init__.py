@@ -8,7 +8,7 @@ This room knows nothing of models or training: others hand it modules with examp
 from .bench import EFFORT, Bench, latency_record
 from .latency import time_interleaved
 from .local import LocalBench
-from .machine import describe_machine, local_device, synchronizer, thread_count, using_threads
+from .machine import describe_machine, identity, local_device, synchronizer, thread_count, using_threads
 from .predict import RoutePlan, alone, cost_per_patch, least, predict
 from .profile import ProfileStore, open_bench, open_profile
 from .reach import reach
@@ -30,6 +30,7 @@ __all__ = [
     "alone",
     "cost_per_patch",
     "describe_machine",
+    "identity",
     "latency_record",
     "least",
     "local_device",

@@ -5,7 +5,8 @@ Reads a run folder and nothing else, so a report can be made on another machine,
 
 from __future__ import annotations
 
+from .beside import write_devices
 from .page import write_report
 from .versus import write_comparison
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["write_comparison", "write_devices", "write_report"]

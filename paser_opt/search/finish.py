@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from ..records import GalleryItem, Quantity, TrialRecord, write_bytes
 from ..routing import RoutedPipeline
 from ..runs import RunFolder
 from ..train import Trained
-from .objective import Bench, evaluation, price, train
+from .objective import Bench, Priced, evaluation, price
 
 __all__ = ["finish"]
 
@@ -28,8 +29,11 @@ GALLERY_IMAGES = 4
 TIMED_IMAGES = 16
 
 
-def finish(run: RunFolder, bench: Bench) -> None:
-    """Evaluate each front member on test, once; run it end to end; draw its routes. Skips what has been done."""
+def finish(run: RunFolder, bench: Bench, train: Callable[[TrialRecord, Priced], Trained]) -> None:
+    """Evaluate each front member on test, once; run it end to end; draw its routes. Skips what has been done.
+
+    ``train`` gives a member's pipeline, from the store.
+    """
     record = run.run()
     trials = [trial for trial in run.trials() if trial.state == "complete"]
     members = [trials[i] for i in front([trial.values for trial in trials], bench.study.objectives)]
@@ -37,7 +41,7 @@ def finish(run: RunFolder, bench: Bench) -> None:
     for done, trial in enumerate(members):
         bench.progress.stage(f"test trial {trial.number}", len(members))
         priced = price(trial.pipeline, bench)
-        trained = train(priced, bench)
+        trained = train(trial, priced)
         pipeline = _deployed(trained, bench)
         if trial.test is None:
             trial.test = evaluation(trained, priced, bench, "test")

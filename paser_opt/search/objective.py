@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from ..config import Budget, Objective, PipelineConfig, Study
+from ..config import Budget, Device, Objective, PipelineConfig, Study
 from ..cost import ProfileStore, RoutePlan, alone, cost_per_patch, least, predict
 from ..data import SegmentationData
 from ..errors import ConfigError
@@ -16,12 +16,23 @@ from ..evaluate import bootstrap, class_iou, data_iou, image_iou, image_probabil
 from ..models import parameter_count
 from ..patches import confusion, hard_labels
 from ..progress import Progress
-from ..records import Alone, Cost, Entry, Evaluation, Versus
+from ..records import Alone, Cost, Entry, Evaluation, TrialRecord, Versus
 from ..routers import random_matched
 from ..routing import workloads
 from ..train import ArtifactStore, Trained, train_pipeline
 
-__all__ = ["Bench", "Priced", "evaluation", "objective_values", "over_budget", "price", "train"]
+__all__ = [
+    "Bench",
+    "Priced",
+    "budget_reason",
+    "evaluation",
+    "objective_values",
+    "over_budget",
+    "price",
+    "refuse_other_masks",
+    "score",
+    "train",
+]
 
 RANDOM_DRAWS = 40
 
@@ -58,6 +69,15 @@ class Priced:
     def least(self) -> Cost:
         """Of the cheapest possible route: f_0 keeps every patch."""
         return least(self.entries, self.plan)
+
+
+def refuse_other_masks(device: Device) -> None:
+    """Raises ConfigError for a runtime whose masks are not the trained models'."""
+    if device.runtime == "onnx-int8":
+        raise ConfigError(
+            "runtime onnx-int8 gives other masks than the fp32 models that a search scores: its latency must not stand "
+            "beside their IoU; search with onnx, and profile with onnx-int8"
+        )
 
 
 def price(config: PipelineConfig, bench: Bench) -> Priced:
@@ -106,6 +126,14 @@ def over_budget(cost: Cost, budget: Budget) -> dict[str, float]:
             )
         excess[name] = value / limit - 1
     return excess
+
+
+def budget_reason(excess: dict[str, float]) -> str:
+    """Why a pipeline is pruned before it is trained, or "" where it keeps the budget."""
+    worst = max(excess, key=lambda name: excess[name], default="")
+    if not worst or excess[worst] <= 0:
+        return ""
+    return f"its cheapest route is {excess[worst]:.0%} over the budget of {worst}"
 
 
 def train(priced: Priced, bench: Bench) -> Trained:
@@ -171,6 +199,14 @@ def evaluation(trained: Trained, priced: Priced, bench: Bench, split: Literal["v
         oracle_iou=data_iou(table.routed(trained.bandit(table).reward.argmax(dim=-1))),
         alone=[_alone(index, trained, priced, bench, split) for index in range(models)],
     )
+
+
+def score(record: TrialRecord, trained: Trained, priced: Priced, bench: Bench) -> None:
+    """Write into ``record`` what the pipeline reaches on val, and how it came about."""
+    record.val = evaluation(trained, priced, bench, "val")
+    record.values = objective_values(record.val, bench.study.objectives)
+    record.stages, record.weights = trained.seconds, trained.keys
+    record.cost_per_patch = trained.cost_per_patch.tolist()
 
 
 def _alone(index: int, trained: Trained, priced: Priced, bench: Bench, split: Literal["val", "test"]) -> Alone:

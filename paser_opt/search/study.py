@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -23,17 +22,17 @@ from optuna.trial import TrialState
 from ..config import OBJECTIVES, Device, Study
 from ..cost import open_bench, open_profile
 from ..data import load
-from ..errors import ConfigError, DivergedError, RunError
-from ..pareto import front, hypervolume
+from ..errors import DivergedError, RunError
+from ..pareto import front, hypervolume, reference_point
 from ..progress import Progress
 from ..records import RunRecord, TrialRecord, write_text
 from ..runs import RunFolder
-from ..train import ArtifactStore, training_device
+from ..train import ArtifactStore, Trained, training_device
 from .finish import finish
-from .objective import Bench, evaluation, objective_values, over_budget, price, train
+from .objective import Bench, budget_reason, over_budget, price, refuse_other_masks, score, train
 from .space import first_trials, suggest, unfit
 
-__all__ = ["Watcher", "search"]
+__all__ = ["Watcher", "now", "search", "write_history"]
 
 STUCK = 12
 """A trial that was started this often without finishing one more stage takes its process down: told as failed."""
@@ -56,18 +55,19 @@ def search(
     timeout_s: float | None,
     watcher: Watcher,
     estimate: bool = False,
+    shared_store: Path | None = None,
+    shared_limit_bytes: int | None = None,
 ) -> RunFolder:
     """Run ``study`` in ``folder`` until it holds ``trials`` trials or ``timeout_s`` is spent; goes on where it stopped.
+
+    Stages that lie in ``shared_store`` are taken from there, and those made here are left there, up to
+    ``shared_limit_bytes``.
 
     ``estimate``: costs are the data sheet's roofline, and marked so. Raises ConfigError for a runtime whose masks are
     not the trained models'; RunError where the folder holds another study or another driver is at work; and what the
     data, the device and the study themselves raise. KeyboardInterrupt leaves everything ready to go on.
     """
-    if device.runtime == "onnx-int8":
-        raise ConfigError(
-            "runtime onnx-int8 gives other masks than the fp32 models that a search scores: its latency must not stand "
-            "beside their IoU; search with onnx, and profile with onnx-int8"
-        )
+    refuse_other_masks(device)
     run = RunFolder(folder)
     device_bench = open_bench(device, estimate=estimate)
     data = load(study.data, progress=watcher)  # before anything is written: a fault in the data leaves no trace
@@ -75,7 +75,7 @@ def search(
         bench = Bench(
             study=study,
             data=data,
-            store=ArtifactStore(run.artifacts),
+            store=ArtifactStore(run.artifacts, shared=shared_store, shared_limit_bytes=shared_limit_bytes),
             profile=open_profile(run.profile_file(device.name), device_bench),
             training_device=training_device(),
             progress=watcher,
@@ -83,7 +83,7 @@ def search(
         driver = _Driver(run, bench, watcher)
         driver.open()
         driver.work(trials, timeout_s)
-        finish(run, bench)
+        finish(run, bench, lambda trial, priced: train(priced, bench))
     return run
 
 
@@ -98,6 +98,8 @@ class _Driver:
     def open(self) -> None:
         """Make the run, or take it up again."""
         new = not self.run.run_file.is_file()
+        if not new and (source := self.run.run().source):
+            raise RunError(f"{self.run.path} was retargeted from {source}: search on there, and retarget again")
         if new:
             self.run.database.unlink(missing_ok=True)  # a set-up that was cut short holds nothing yet
         self.optuna = _open_database(self.run.database, self.study)
@@ -117,7 +119,7 @@ class _Driver:
         record = RunRecord(
             study=self.study,
             data=self.bench.data.summary(),
-            created=_now(),
+            created=now(),
             notes=notes,
             versions={name: version(name) for name in ("paser-opt", "torch", "optuna")},
         )
@@ -177,7 +179,7 @@ class _Driver:
 
     def _attempt(self, trial: optuna.Trial, tag: str) -> TrialRecord:
         """Everything between asking and telling."""
-        started, begin = _now(), time.monotonic()
+        started, begin = now(), time.monotonic()
         data = self.bench.data
         config = suggest(trial, self.study, channels=data.channels, classes=data.classes)
         attempt, stuck = self._count_attempt(trial)
@@ -210,21 +212,16 @@ class _Driver:
         excess = over_budget(priced.least(), self.study.budget)
         for name, value in excess.items():
             trial.set_constraint(name, value)
-        if over := {name: value for name, value in excess.items() if value > 0}:
-            worst = max(over, key=lambda name: over[name])
-            record.state = "pruned"
-            record.reason = f"its cheapest route is {over[worst]:.0%} over the budget of {worst}"
+        if reason := budget_reason(excess):
+            record.state, record.reason = "pruned", reason
             return
         try:
             trained = train(priced, self.bench)
-            record.val = evaluation(trained, priced, self.bench, "val")
+            score(record, trained, priced, self.bench)
         except (DivergedError, MemoryError, torch.OutOfMemoryError) as error:
             record.state, record.reason = "failed", str(error) or "out of memory"
             return
-        record.values = objective_values(record.val, self.study.objectives)
-        record.stages, record.weights = trained.seconds, trained.keys
-        rows = ({"stage": stage, **row} for stage, history in trained.histories.items() for row in history)
-        write_text(self.run.trial_folder(record.number) / "history.jsonl", _json_lines(rows))
+        write_history(self.run, record.number, trained)
 
     def _tell(self, record: TrialRecord) -> None:
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -247,12 +244,7 @@ class _Driver:
         complete = [trial.values for trial in self.records.values() if trial.state == "complete"]
         if waiting or len(complete) < 2:
             return
-        reference: dict[str, float] = {}
-        for name in self.study.objectives:
-            seen = [one[name] for one in complete]
-            worst, best = (max(seen), min(seen)) if OBJECTIVES[name] == "minimize" else (min(seen), max(seen))
-            reference[name] = worst + 0.1 * (worst - best)
-        self.record.reference = reference
+        self.record.reference = reference_point(complete, self.study.objectives)
         self.record.write(self.run.run_file)
 
     def _volume(self, members: list[TrialRecord]) -> float | None:
@@ -280,9 +272,11 @@ def _open_database(path: Path, study: Study) -> optuna.Study:
         raise RunError(f"{path} is damaged ({error}); start afresh with --new") from None
 
 
-def _json_lines(rows: Iterable[dict[str, object]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
+def write_history(run: RunFolder, number: int, trained: Trained) -> None:
+    """Losses and scores of a trial's stages, one JSON line an epoch."""
+    rows = ({"stage": stage, **row} for stage, history in trained.histories.items() for row in history)
+    write_text(run.trial_folder(number) / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..cache import evict
 from ..errors import RunError
 from ..records import write_bytes
 
@@ -42,10 +45,14 @@ class Artifact:
 
 
 class ArtifactStore:
-    """A folder of finished stages. Several processes may use it at once: files appear whole."""
+    """A folder of finished stages. Several processes may use it at once: files appear whole.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    What it lacks is taken from the ``shared`` folder, and what it makes is left there too: by hard links, so that
+    either may be moved, emptied or held to ``shared_limit_bytes`` (least recently used go first) without the other.
+    """
+
+    def __init__(self, folder: Path, *, shared: Path | None = None, shared_limit_bytes: int | None = None) -> None:
+        self.folder, self.shared, self.shared_limit_bytes = folder, shared, shared_limit_bytes
 
     def key(self, stage: str, **made_from: Any) -> str:
         """Content address of a stage: ``made_from`` holds JSON values, keys of upstream stages included."""
@@ -58,6 +65,8 @@ class ArtifactStore:
     def get(self, key: str) -> Artifact | None:
         """The entry, or None where it is missing or damaged (damaged ones are removed)."""
         path = self.path(key)
+        if self.shared and not path.exists():
+            _link(self.shared / path.name, path)
         try:
             with safe_open(path, framework="pt") as file:
                 header = file.metadata() or {}
@@ -69,7 +78,11 @@ class ArtifactStore:
             return None
         except (SafetensorError, OSError, ValueError, KeyError):
             path.unlink(missing_ok=True)
+            if self.shared:
+                (self.shared / path.name).unlink(missing_ok=True)
             return None
+        with suppress(OSError):  # a store that may only be read keeps no stamps
+            os.utime(path)  # last used now: see cache.py
         return Artifact(key, tensors, notes, seconds=0.0, cached=True)
 
     def get_or_make(self, key: str, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> Artifact:
@@ -81,7 +94,12 @@ class ArtifactStore:
         made, notes = make()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in made.items()}
         header = {"digest": _digest(tensors), "notes": json.dumps(notes)}
-        write_bytes(self.path(key), save(tensors, metadata=header))
+        path = self.path(key)
+        write_bytes(path, save(tensors, metadata=header))
+        if self.shared:
+            _link(path, self.shared / path.name)
+            if self.shared_limit_bytes is not None:
+                evict(self.shared, self.shared_limit_bytes)
         return Artifact(key, tensors, notes, seconds=time.monotonic() - start, cached=False)
 
     def restore(self, modules: Mapping[str, nn.Module], keys: Mapping[str, str]) -> None:
@@ -93,7 +111,7 @@ class ArtifactStore:
             artifact = self.get(keys.get(name, ""))
             if artifact is None:
                 raise RunError(
-                    f"the weights of {name} are not in {self.folder}: "
+                    f"the weights of {name} are not in {self.shared or self.folder}: "
                     "`paser-opt search` with --resume trains them again"
                 )
             try:
@@ -103,6 +121,18 @@ class ArtifactStore:
                     f"the weights of {name} in {self.folder} were made by another version of paser-opt; search anew"
                 ) from None
             module.eval()
+
+
+def _link(file: Path, to: Path) -> None:
+    """The same file in another folder, or its copy where hard links cannot be; nothing where there is no ``file``."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):  # other processes evict meanwhile
+        try:
+            to.hardlink_to(file)
+        except FileExistsError:
+            pass  # and link
+        except OSError:
+            write_bytes(to, file.read_bytes())
 
 
 def _digest(tensors: Tensors) -> str:

@@ -147,12 +147,14 @@ class _Trainer:
         self.out.keys.update(zip(names, self.model_keys, strict=True))
         return self.out
 
-    def restore(self, keys: Mapping[str, str]) -> Trained:
-        """Bring models and policy to what lies in the store under ``keys``."""
+    def restore(self, keys: Mapping[str, str], *, retrain_policy: bool) -> Trained:
+        """Bring models and policy to what lies in the store under ``keys``, or train the policy for these models."""
         models = {f"f_{index}": model for index, model in enumerate(self.models)}
-        self.store.restore({**models, "policy": self.policy}, keys)
-        self.model_keys = [keys[f"f_{index}"] for index in range(len(self.models))]
+        self.store.restore(models if retrain_policy else {**models, "policy": self.policy}, keys)
+        self.model_keys = [keys[name] for name in models]
         self.out.keys.update(keys)
+        if retrain_policy:
+            self.train_policy("policy", self.training.policy_epochs)
         return self.out
 
     def pretrain(self, index: int) -> None:
@@ -386,9 +388,12 @@ def restore_pipeline(
     *,
     device: torch.device,
     progress: Progress,
+    retrain_policy: bool = False,
 ) -> Trained:
-    """A pipeline trained before, from its weights in ``store`` (part → key, as a trial records them); nothing trains.
+    """A pipeline trained before, from its weights in ``store`` (part → key, as a trial records them).
 
-    Its tables are looked up, or made. Raises RunError where weights are gone.
+    Nothing trains, unless to ``retrain_policy``: from its beginning, for ``cost_per_patch``, the UNets as they are.
+    Its tables are looked up, or made. Raises RunError where weights are gone, DivergedError.
     """
-    return _Trainer(config, data, store, cost_per_patch, device, progress).restore(keys)
+    trainer = _Trainer(config, data, store, cost_per_patch, device, progress)
+    return trainer.restore(keys, retrain_policy=retrain_policy)

@@ -1,6 +1,7 @@
 """Every command: help with an example, one clear line and exit code 2 for what a user can mend."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ COMMANDS = sorted(command.name for command in app.registered_commands)
 
 def test_the_commands():
     assert COMMANDS == [
+        "cache",
         "compare",
         "devices",
         "export",
@@ -20,6 +22,7 @@ def test_the_commands():
         "predict",
         "profile",
         "report",
+        "retarget",
         "search",
         "static",
         "validate",
@@ -164,6 +167,40 @@ def test_compare_what_is_not_there(searched, paser_opt, tmp_path, tiny_toml):
     one_line(paser_opt("compare", tmp_path), "holds no run")
     one_line(paser_opt("compare", "quickstrat"), "did you mean quickstart?")
     one_line(paser_opt("compare", tiny_toml, "--trial", "1"), "--trial names a trial of a run")
+
+
+def test_retarget_and_a_report_beside(searched, paser_opt, tmp_path):
+    folder, _ = searched
+    one_line(paser_opt("retarget", tmp_path, "--device", "cpu"), "holds no run")
+    one_line(paser_opt("retarget", folder, "--device", "jetson"), "jetson is not this machine")
+    one_line(paser_opt("report", folder, "--device", "jetson"), "paser-opt retarget", "--device jetson")
+    done = paser_opt("retarget", folder, "--device", "jetson", "--estimate", "--json")
+    assert done.returncode == 0, done.stderr
+    made = folder.with_name("run-jetson")
+    assert json.loads(done.stdout) == json.loads((made / "front.json").read_text(encoding="utf-8"))
+    assert "trial 2 (3 of 3, corner: richest): iou" in done.stderr
+    assert paser_opt("pick", made).stdout.startswith("trial ")
+    beside = paser_opt("report", folder, "--device", "cpu", "--device", "jetson", "--json")
+    assert beside.returncode == 0, beside.stderr
+    assert [one["device"] for one in json.loads(beside.stdout)["fronts"]] == ["cpu", "jetson"]
+    assert (folder / "devices.html").stat().st_size > 1e6
+
+
+def test_cache_looks_and_makes_room(searched, paser_opt, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(searched[0], folder)
+    stages = json.loads(paser_opt("cache", folder, "--json").stdout)["stages"]
+    assert {"pretrain", "distill", "policy", "table", "teacher"} <= {one["stage"] for one in stages}
+    small = json.loads(paser_opt("cache", folder, "--max-size", "0MB", "--json").stdout)
+    trials = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("trials/*/trial.json")]
+    weights = {key for trial in trials for key in trial["weights"].values()}
+    assert {one["key"] for one in small["stages"]} == weights
+    assert small["removed"]["stages"] == len(stages) - len(weights)
+    cleared = paser_opt("cache", folder, "--clear")
+    assert f"removed {len(weights)} stages" in cleared.stderr
+    one_line(paser_opt("cache", tmp_path / "nothing"), "no folder")
+    one_line(paser_opt("cache", folder, "--max-size", "2 parsec"), "--max-size '2 parsec'", "2GB")
+    one_line(paser_opt("cache", folder, "--max-size", "2GB", "--clear"), "one of them")
 
 
 def test_new_moves_the_former_run_aside(searched, paser_opt, tiny_toml):

@@ -87,6 +87,18 @@ def test_trials_that_share_a_stage_train_it_once(finished):
     assert len(keys) == 5
 
 
+def test_runs_that_share_a_store_train_a_stage_once(tiny_study, run_folder, tmp_path, finished):
+    def shared(name):
+        return search(
+            tiny_study, run_folder(name), device=load_device("cpu"), trials=2, timeout_s=None, watcher=Unwatched(),
+            shared_store=tmp_path / "store", shared_limit_bytes=10**9,
+        )  # fmt: skip
+
+    first, second = shared("first"), shared("second")
+    assert outcome(first) == outcome(second) == outcome(finished)[:2]
+    assert {seconds for trial in second.trials() for seconds in trial.stages.values()} == {0.0}
+
+
 def test_resumed_equals_uninterrupted(tiny_study, run_folder, finished):
     folder = run_folder()
     run(tiny_study, folder, trials=2)

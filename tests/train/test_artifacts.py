@@ -1,5 +1,10 @@
+import os
+import threading
+
 import torch
 
+from paser_opt.cache import evict, stored
+from paser_opt.train import artifacts
 from paser_opt.train.artifacts import ArtifactStore
 
 TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(3), "empty": torch.zeros(0, 2)}
@@ -47,3 +52,119 @@ def test_damage_is_found_and_mended(tmp_path):
         again = store.get_or_make(key, lambda: (TENSORS, {}))
         assert not again.cached
         assert store.get(key) is not None
+
+
+# --- shared, and held to a size -----------------------------------------------------------------------
+
+
+def fill(store: ArtifactStore, *names: str) -> list[str]:
+    """One entry a name, the first used longest ago."""
+    keys = [store.key(name) for name in names]
+    for at, key in enumerate(keys, start=1):
+        store.get_or_make(key, lambda: (TENSORS, {}))
+        os.utime(store.path(key), (at, at))
+    return keys
+
+
+def sharing(folder) -> tuple[ArtifactStore, ArtifactStore]:
+    one, two = (ArtifactStore(folder / name, shared=folder / "shared") for name in ("one", "two"))
+    return one, two
+
+
+def keys_in(folder) -> list[str]:
+    return [one.key for one in stored(folder)]
+
+
+def never():
+    raise AssertionError("made again")
+
+
+def test_what_one_store_made_the_other_takes_and_keeps(tmp_path):
+    one, two = sharing(tmp_path)
+    key = one.key("pretrain")
+    one.get_or_make(key, lambda: (TENSORS, {}))
+    assert two.get_or_make(key, never).cached
+    assert one.path(key).samefile(two.path(key))
+    evict(tmp_path / "shared", 0)
+    assert keys_in(tmp_path / "shared") == []
+    assert ArtifactStore(tmp_path / "two").get(key) is not None
+
+
+def test_where_hard_links_cannot_be_it_is_a_copy(tmp_path, monkeypatch):
+    def refused(*paths):
+        raise PermissionError("no hard links here")
+
+    monkeypatch.setattr(artifacts.Path, "hardlink_to", refused)
+    one, two = sharing(tmp_path)
+    key = one.key("pretrain")
+    one.get_or_make(key, lambda: (TENSORS, {}))
+    assert two.get_or_make(key, never).cached
+    assert not one.path(key).samefile(two.path(key))
+
+
+def test_a_damaged_shared_entry_is_made_again_for_all(tmp_path):
+    one, two = sharing(tmp_path)
+    key = one.key("pretrain")
+    one.get_or_make(key, lambda: (TENSORS, {}))
+    (tmp_path / "shared" / one.path(key).name).write_bytes(b"garbage")  # the same file as one's
+    assert not two.get_or_make(key, lambda: (TENSORS, {})).cached
+    assert ArtifactStore(tmp_path / "shared").get(key) is not None
+    assert one.get(key) is None  # found out; the next finds the shared one
+    assert one.get_or_make(key, lambda: (TENSORS, {})).tensors["weight"].shape == (2, 3)
+
+
+def test_the_least_recently_used_goes_first_and_reading_is_using(tmp_path):
+    store = ArtifactStore(tmp_path)
+    first, second, third = fill(store, "pretrain", "distill", "policy")
+    size = store.path(first).stat().st_size
+    assert [(one.stage, one.used_s) for one in stored(tmp_path)] == [("pretrain", 1), ("distill", 2), ("policy", 3)]
+    store.get(first)
+    assert keys_in(tmp_path) == [second, third, first]
+    assert [one.key for one in evict(tmp_path, 2 * size)] == [second]
+    assert [one.key for one in evict(tmp_path, size, keep={third})] == [first]
+    assert keys_in(tmp_path) == [third]
+    assert evict(tmp_path, size) == []
+
+
+def test_a_file_in_several_stores_counts_once_and_goes_from_all(tmp_path):
+    one, two = sharing(tmp_path)
+    key = fill(one, "pretrain")[0]
+    two.get(key)
+    (found,) = stored(tmp_path)
+    assert (len(found.files), found.size_bytes) == (3, one.path(key).stat().st_size)
+    evict(tmp_path, 0)
+    assert not any(file.exists() for file in found.files)
+
+
+def test_nothing_but_stages_is_ever_removed(tmp_path):
+    others = [tmp_path / "model.safetensors", tmp_path / "pretrain-1.safetensors", tmp_path / "notes.txt"]
+    for file in others:
+        file.write_bytes(b"mine")
+    fill(ArtifactStore(tmp_path), "pretrain")
+    evict(tmp_path, 0)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_shared_store_keeps_its_limit_while_several_write(tmp_path):
+    """Evicting, linking and reading at once lose nothing that a store of its own holds."""
+    limit_bytes = 5_000  # some ten entries
+    failed = []
+
+    def work(name: str) -> None:
+        try:
+            store = ArtifactStore(tmp_path / name, shared=tmp_path / "shared", shared_limit_bytes=limit_bytes)
+            for number in range(60):
+                key = store.key("table", number=number)
+                assert torch.equal(store.get_or_make(key, lambda: (TENSORS, {})).tensors["weight"], TENSORS["weight"])
+                assert store.get(key) is not None
+        except BaseException as error:
+            failed.append(error)
+
+    workers = [threading.Thread(target=work, args=(name,)) for name in ("one", "two", "three")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert failed == []
+    assert len(keys_in(tmp_path / "one")) == 60
+    assert sum(one.size_bytes for one in stored(tmp_path / "shared")) <= limit_bytes
