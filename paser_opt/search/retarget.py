@@ -1,7 +1,7 @@
 """The front for another device from a run: costs from its profile, policies for those costs, every UNet as it is.
 
-Eq. 2 charges the policy C(i), which the device decides. Where C stays what it was, the policy stays too; else it is
-trained anew on the tables of the trial's own UNets. The fine-tuned f_i stay the ones that the search fine-tuned.
+Eq. 2 charges the policy C(i), which the device decides. Where C stays what it was, the policy stays too; else it goes
+on learning on the tables of the trial's own UNets. The fine-tuned f_i stay the ones that the search fine-tuned.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class _Retargeting:
 
 
 def _restored(trial: TrialRecord, priced: Priced, bench: Bench) -> Trained:
-    """The trial's own UNets; its own policy where that was trained for this very C, else one that is."""
+    """The trial's own UNets; its own policy where that was trained for this very C, else one that goes on from it."""
     config = priced.config
     cost = cost_per_patch(priced.entries, priced.plan, config.reward_cost, priced.patches)
     return restore_pipeline(

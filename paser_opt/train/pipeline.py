@@ -148,13 +148,13 @@ class _Trainer:
         return self.out
 
     def restore(self, keys: Mapping[str, str], *, retrain_policy: bool) -> Trained:
-        """Bring models and policy to what lies in the store under ``keys``, or train the policy for these models."""
+        """Bring models and policy to what lies in the store under ``keys``."""
         models = {f"f_{index}": model for index, model in enumerate(self.models)}
-        self.store.restore(models if retrain_policy else {**models, "policy": self.policy}, keys)
+        self.store.restore({**models, "policy": self.policy}, keys)
         self.model_keys = [keys[name] for name in models]
         self.out.keys.update(keys)
         if retrain_policy:
-            self.train_policy("policy", self.training.policy_epochs)
+            self.continue_policy("policy for other costs", start=keys["policy"])
         return self.out
 
     def pretrain(self, index: int) -> None:
@@ -284,8 +284,12 @@ class _Trainer:
                 self.model_keys[index] = key
         if self.model_keys == before:
             return
+        self.continue_policy("policy after fine-tuning", start=policy_key)
+
+    def continue_policy(self, name: str, *, start: str) -> None:
+        """Let the policy with key ``start`` see what has become of the models, or of what they cost."""
         epochs = max(1, self.training.policy_epochs // 2)
-        self.train_policy("policy after fine-tuning", epochs, keep_start=True, start=policy_key)
+        self.train_policy(name, epochs, keep_start=True, start=start)
 
     # --- tables ---------------------------------------------------------------------------------------
 
@@ -392,8 +396,9 @@ def restore_pipeline(
 ) -> Trained:
     """A pipeline trained before, from its weights in ``store`` (part → key, as a trial records them).
 
-    Nothing trains, unless to ``retrain_policy``: from its beginning, for ``cost_per_patch``, the UNets as they are.
-    Its tables are looked up, or made. Raises RunError where weights are gone, DivergedError.
+    Nothing trains, unless to ``retrain_policy``: the policy then goes on from where it was, half as long again, for
+    this ``cost_per_patch``; the UNets stay. Tables are looked up, or made. Raises RunError where weights are gone,
+    DivergedError.
     """
     trainer = _Trainer(config, data, store, cost_per_patch, device, progress)
     return trainer.restore(keys, retrain_policy=retrain_policy)

@@ -172,7 +172,7 @@ def test_compare_what_is_not_there(searched, paser_opt, tmp_path, tiny_toml):
 def test_retarget_and_a_report_beside(searched, paser_opt, tmp_path):
     folder, _ = searched
     one_line(paser_opt("retarget", tmp_path, "--device", "cpu"), "holds no run")
-    one_line(paser_opt("retarget", folder, "--device", "jetson"), "jetson is not this machine")
+    one_line(paser_opt("retarget", folder, "--device", "jetson", "-q"), "jetson is not this machine")
     one_line(paser_opt("report", folder, "--device", "jetson"), "paser-opt retarget", "--device jetson")
     done = paser_opt("retarget", folder, "--device", "jetson", "--estimate", "--json")
     assert done.returncode == 0, done.stderr

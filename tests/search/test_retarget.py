@@ -7,17 +7,20 @@ import sys
 import time
 
 import pytest
+import torch
 
 from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.config import Device, Figure
+from paser_opt.data import load
 from paser_opt.errors import ConfigError, DeviceError, RunError
 from paser_opt.export import stored_pipeline
 from paser_opt.pareto import front
+from paser_opt.progress import Silent
 from paser_opt.records import write_text
 from paser_opt.runs import RunFolder
 from paser_opt.search import retarget, search
-from paser_opt.train.artifacts import ArtifactStore
+from paser_opt.train import ArtifactStore, restore_pipeline
 
 CPU = load_device("cpu")
 # Slow to compute and quick to move: costs are in other proportions than on any processor.
@@ -90,6 +93,22 @@ def test_another_device_keeps_the_unets_and_retrains_policies_for_its_costs(run,
     record = made.run()
     assert (record.study.device, record.source, record.finished) == ("board", "run", True)
     assert record.gallery
+
+
+def test_on_val_no_policy_earns_less_than_it_would_have(run, board, tiny_study):
+    """The policy as it came is a candidate, judged by the reward of the new costs."""
+    data = load(tiny_study.data, progress=Silent())
+    for old, new in zip(run.trials(), board[0].trials(), strict=True):
+        earned = []
+        for trial in (old, new):
+            trained = restore_pipeline(
+                trial.pipeline, data, ArtifactStore(run.artifacts), new.cost_per_patch, trial.weights,
+                device=torch.device("cpu"), progress=Silent(),
+            )  # fmt: skip
+            table = trained.tables("val")
+            reward = trained.bandit(table).reward  # (N, P, M)
+            earned.append(reward.gather(-1, trained.route(table)[..., None]).mean().item())
+        assert earned[1] >= earned[0]
 
 
 def test_the_run_stands_alone(board, tmp_path):
