@@ -43,7 +43,8 @@ def _retargeted(run: RunFolder, own: Info, device: str) -> Info:
     info = collect(folder)
     expected = own.run.study.model_copy(update={"device": device})
     known = {trial.number for trial in info.trials}
-    if (info.run.study, info.run.data) != (expected, own.run.data) or any(p.trial not in known for p in own.points):
+    same = info.run.study == expected and info.run.data.fingerprint == own.run.data.fingerprint
+    if not same or any(point.trial not in known for point in own.points):
         raise RunError(f"{folder.path} is not {run.path} as it is now: {mend} again, or move it away first")
     return info
 

@@ -15,7 +15,7 @@ import torch
 from ..config import Device, Study
 from ..cost import Bench as DeviceBench
 from ..cost import ProfileStore, cost_per_patch, identity, open_bench, open_profile
-from ..data import load
+from ..data import SegmentationData, load
 from ..errors import DivergedError, RunError
 from ..pareto import front, reference_point
 from ..records import Profile, RunRecord, TrialRecord, read_record
@@ -48,7 +48,7 @@ def retarget(source: RunFolder, out: Path, *, device: Device, watcher: Watcher, 
         raise RunError(f"the data has changed since {source.path} was started; retarget it where it is as it was")
     with source.locked(), run.locked():  # both: nothing else may be measured or trained meanwhile
         if not run.run_file.is_file():
-            _set_up(source, run, before, study)
+            _set_up(source, run, before, study, data)
         bench = Bench(
             study=study,
             data=data,
@@ -67,15 +67,15 @@ def _refuse_other_run(source: RunFolder, run: RunFolder, before: RunRecord, stud
     if not run.run_file.is_file():
         return
     there = run.run()
-    same = there.source is not None and there.study == study and there.data == before.data
+    same = there.source is not None and there.study == study and there.data.fingerprint == before.data.fingerprint
     if not same or run.path.resolve() == source.path.resolve():
         raise RunError(f"{run.path} holds another run; give --out another folder")
 
 
-def _set_up(source: RunFolder, run: RunFolder, before: RunRecord, study: Study) -> None:
+def _set_up(source: RunFolder, run: RunFolder, before: RunRecord, study: Study, data: SegmentationData) -> None:
     record = RunRecord(
         study=study,
-        data=before.data,
+        data=data.summary(),
         created=now(),
         notes=[
             f"Retargeted from a search for {before.study.device}: its UNets, with policies for the costs of "
