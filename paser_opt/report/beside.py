@@ -72,7 +72,7 @@ def devices_headline(infos: Sequence[Info]) -> str:
     found = [_at_level(info, level) for info in infos]
     return (
         f"Trial {own.knee} is the knee of every front" if same else f"The knees differ: {', '.join(at)}"
-    ) + f". IoU {level:.3f} costs least with {', with '.join(found)}"
+    ) + f". IoU {level:.3f} costs least with {', '.join(found)}"
 
 
 def _at_level(info: Info, level: float) -> str:
@@ -154,7 +154,7 @@ def devices_figure(infos: Sequence[Info]) -> go.Figure:
             mode="lines+markers+text",
             line={"shape": "hv", "color": MODEL_COLOURS[i % len(MODEL_COLOURS)]},
             marker={"size": [14 if point.trial == info.knee else 9 for point in members]},
-            text=[str(point.trial) for point in members],
+            text=[str(point.trial) if point.trial == info.knee else "" for point in members],
             textposition="top left",
             hovertext=[hover(point) for point in members],
             hovertemplate="%{hovertext}<extra></extra>",

@@ -30,7 +30,7 @@ def test_where_the_best_pipeline_differs(runs):
     assert cheapest(infos[0], 0.7) is None
     assert devices_headline(infos).replace("\u00a0", " ") == (
         "The knees differ: trial 3 on cpu, trial 6 on board. "
-        "IoU 0.600 costs least with trial 3 on cpu (16 ms), with trial 6 on board (20 ms)"
+        "IoU 0.600 costs least with trial 3 on cpu (16 ms), trial 6 on board (20 ms)"
     )
     assert devices_headline(infos[:1]).startswith("Trial 3 is the knee of every front")
 
