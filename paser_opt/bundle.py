@@ -11,24 +11,29 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from .config import PipelineConfig
 from .errors import RunError
 from .records import Quantity, Record, read_record
 
-__all__ = ["MANIFEST", "Manifest", "Score", "digest", "read_bundle", "step_file"]
+__all__ = ["MANIFEST", "OUTSIDE", "Manifest", "Score", "digest", "read_bundle", "step_file"]
 
 MANIFEST = "manifest.json"
+
+OUTSIDE = 255
+"""Mask value of pixels that were cropped away before the models saw the image."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Score(Record):
     """IoU of the trial on one split, with its 95 % bootstrap interval over images."""
 
     split: Literal["val", "test"]
-    iou: float
-    low: float
-    high: float
+    iou: Share
+    low: Share
+    high: Share
 
 
 class Manifest(Record):
@@ -36,16 +41,16 @@ class Manifest(Record):
 
     format: Literal[1] = 1
     study: str
-    trial: int
+    trial: int = Field(ge=0)
     pipeline: PipelineConfig
     height: int = Field(ge=1, le=2**16)
     width: int = Field(ge=1, le=2**16)
     channels: int = Field(ge=1, le=3)
     class_names: list[str] = Field(min_length=2, max_length=255)
-    mean: list[float] = Field(description="of the training images in [0, 1], a channel each: pixels less this …")
-    std: list[Annotated[float, Field(gt=0)]] = Field(description="… over this are what the models see")
+    mean: list[FiniteFloat] = Field(description="of the training images in [0, 1], a channel each: pixels less this …")
+    std: list[Annotated[FiniteFloat, Field(gt=0)]] = Field(description="… over this are what the models see")
     fitted: bool = Field(description="images of other sizes were centre-cropped and padded in training")
-    mask_values: list[Annotated[int, Field(ge=0, le=254)]] | None = Field(
+    mask_values: list[Annotated[int, Field(ge=0, le=255)]] | None = Field(
         None, description="the pixel value of each class in the study's own masks; None: its index"
     )
     scores: list[Score]
@@ -67,6 +72,8 @@ class Manifest(Record):
             raise ValueError(f"{len(self.class_names)} class names for models of {self.pipeline.models[0].classes}")
         if self.mask_values is not None and len(set(self.mask_values)) != len(self.class_names):
             raise ValueError("mask_values must be one different value a class")
+        if self.fitted and OUTSIDE in (self.mask_values or ()):
+            raise ValueError(f"mask_values must leave {OUTSIDE} to the pixels that are cropped away")
         if set(self.digests) != set(self.steps):
             raise ValueError(f"digests must be of {', '.join(self.steps)}")
         return self

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .bundle import MANIFEST, Manifest, Score, digest, step_file
+from .bundle import MANIFEST, OUTSIDE, Manifest, Score, digest, step_file
 from .config import Study
 from .cost.runtimes.onnx import export_onnx
 from .errors import RunError
@@ -95,6 +95,7 @@ def export_steps(
 def _manifest(record: RunRecord, trial: TrialRecord, digests: dict[str, str]) -> Manifest:
     evaluations = [one for one in (trial.val, trial.test) if one]
     data = record.data
+    fitted = record.study.data.size is not None and record.study.data.kind == "folder"
     return Manifest(
         study=record.study.name,
         trial=trial.number,
@@ -105,8 +106,8 @@ def _manifest(record: RunRecord, trial: TrialRecord, digests: dict[str, str]) ->
         class_names=data.class_names,
         mean=data.mean,
         std=data.std,
-        fitted=record.study.data.size is not None and record.study.data.kind == "folder",
-        mask_values=_mask_values(record.study),
+        fitted=fitted,
+        mask_values=_mask_values(record.study, fitted),
         scores=[Score(split=one.split, iou=one.iou, low=one.iou_low, high=one.iou_high) for one in evaluations],
         latency_s=evaluations[-1].cost.latency_s,
         device=record.study.device,
@@ -115,15 +116,17 @@ def _manifest(record: RunRecord, trial: TrialRecord, digests: dict[str, str]) ->
     )
 
 
-def _mask_values(study: Study) -> list[int] | None:
-    """The lowest grey value of each class that fits an 8-bit mask file, where the study names any."""
+def _mask_values(study: Study, fitted: bool) -> list[int] | None:
+    """The lowest grey value of each class, where the study names one for all and an 8-bit mask file can hold them."""
     if study.data.mask_values is None:
         return None
     values: dict[int, int] = {}
     for text, index in sorted(study.data.mask_values.items(), key=lambda one: int(one[0])):
         values.setdefault(index, int(text))
-    listed = [values.get(index, 255) for index in range(len(study.data.classes))]
-    return listed if max(listed) < 255 else None
+    highest = OUTSIDE - 1 if fitted else OUTSIDE  # no pixel is cropped away where images are not fitted
+    if len(values) < len(study.data.classes) or max(values.values()) > highest:
+        return None
+    return [values[index] for index in range(len(values))]
 
 
 _README = """Trial {trial} of the study {study}, exported by paser-opt.

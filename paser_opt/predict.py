@@ -14,15 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .bundle import read_bundle
-from .errors import ConfigError, DataError
+from .bundle import MANIFEST, OUTSIDE, Manifest, read_bundle, step_file
+from .errors import ConfigError, DataError, RunError
 from .images import extent, overlap, read_image
 from .onnx_session import open_session
 
 __all__ = ["Prediction", "Predictor"]
-
-OUTSIDE = 255
-"""Mask value of pixels that were cropped away before the models saw the image."""
 
 _CALIBRATIONS = 5
 
@@ -47,13 +44,15 @@ class Prediction:
 
 
 class Predictor:
-    """The models of the bundle in ``folder``, loaded. Raises RunError for a bundle that is missing or damaged."""
+    """The models of the bundle in ``folder``, loaded. Raises RunError for a bundle that is missing or damaged,
+    or whose manifest speaks of other images than its models take."""
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self.manifest, models = read_bundle(folder)
-        self._run = {step: _runner(open_session(models.pop(step), ("CPUExecutionProvider",), threads))
-                     for step in self.manifest.steps}  # fmt: skip
         data = self.manifest
+        sessions = {step: _open(step_file(folder, step), models.pop(step), threads) for step in data.steps}
+        _check(folder, data, sessions)
+        self._run = {step: _runner(session) for step, session in sessions.items()}
         self._mean, self._std = (np.array(one, dtype=np.float32)[:, None, None] for one in (data.mean, data.std))
         self._models = len(data.pipeline.models)
         self._budget: _Budget | None = None
@@ -172,6 +171,29 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[step] = now - self._last
         self._last = now
+
+
+def _open(path: Path, content: bytes, threads: int) -> Any:
+    try:
+        return open_session(content, ("CPUExecutionProvider",), threads)
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        raise RunError(f"ONNX Runtime cannot open {path}: {str(error).strip()}; export the bundle again") from None
+
+
+def _check(folder: Path, manifest: Manifest, sessions: dict[str, Any]) -> None:
+    """The manifest against the shapes that the models declare."""
+    size, (rows, columns) = [manifest.height, manifest.width], manifest.pipeline.grid
+    for step, name, wanted in (
+        ("screen", "x0", [1, manifest.channels, *size]),
+        ("policy", "x1", [1, len(manifest.class_names), *size]),
+        ("stitch", "x0", [rows * columns]),
+    ):
+        shapes = {one.name: one.shape[: len(wanted)] for one in sessions[step].get_inputs()}
+        if shapes.get(name) != wanted:
+            raise RunError(
+                f"{folder / MANIFEST} is not of these models: {step} takes {shapes.get(name)}, the manifest says "
+                f"{wanted}; export the bundle again"
+            )
 
 
 def _runner(session: Any) -> Callable[..., list[Any]]:

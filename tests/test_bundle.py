@@ -13,15 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from paser_opt.bundle import Manifest, read_bundle
+from paser_opt.bundle import OUTSIDE, Manifest, digest, read_bundle
 from paser_opt.config import DataConfig, ModelSpace, PipelineConfig, PolicyConfig, Space, Study, UNetConfig
+from paser_opt.cost.runtimes.onnx import export_onnx
 from paser_opt.errors import ConfigError, DataError, RunError
-from paser_opt.export import export_bundle, stored_pipeline
+from paser_opt.export import _mask_values, export_bundle, stored_pipeline
+from paser_opt.images import mask_picture
 from paser_opt.models import build_policy, build_unet
-from paser_opt.predict import OUTSIDE, Predictor, _Budget
+from paser_opt.predict import Predictor, _Budget
 from paser_opt.progress import Silent
 from paser_opt.records import Cost, DataSummary, Evaluation, Quantity, RunRecord, TrialRecord
-from paser_opt.routing import RoutedPipeline
+from paser_opt.routing import RoutedPipeline, Screen
 from paser_opt.runs import RunFolder
 from paser_opt.train import ArtifactStore
 
@@ -105,6 +107,13 @@ def test_masks_are_the_pipelines_own(fields: dict[str, object], tmp_path: Path) 
     assert used > 6 or config.grid == (1, 1)  # several models were at work
 
 
+def test_monte_carlo_masks_do_not_grow_with_the_image() -> None:
+    screen = Screen(build_unet(UNetConfig(base=4, depth=1, dropout=0.5), seed=0).eval(), samples=4, seed=0)
+    small, large = (len(export_onnx(screen, [(torch.zeros(1, 1, side, side),)])) for side in (64, 256))
+    # the masks of 4 passes of the first layer alone would be 4 samples × 4 channels × 128² × 4 bytes = 1 MiB
+    assert large - small < 2**17
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
@@ -140,6 +149,9 @@ def test_it_runs_without_torch(bundle: Path, tmp_path: Path) -> None:
     (row,) = json.loads(done.stdout)["images"]
     assert sum(row["patches"]) == 6
     assert row["total_s"] == pytest.approx(sum(row["seconds"].values()))
+    steps = json.loads(done.stdout)["steps"]
+    assert steps["screen"] == {"images": 1, "median_s": row["seconds"]["screen"], "total_s": row["seconds"]["screen"]}
+    assert steps["all"]["total_s"] == row["total_s"]
     mask = np.asarray(Image.open(tmp_path / "masks" / "one.png"))
     assert mask.shape == (H, W) and set(np.unique(mask)) <= {0, 1, 2}
 
@@ -191,9 +203,29 @@ def test_mask_values_are_the_studys_own(tmp_path: Path) -> None:
     assert export_bundle(run, 2, tmp_path / "bundle", progress=Silent()).mask_values == [0, 100, 200]
 
 
+@pytest.mark.parametrize(
+    ("size", "values"), [(None, [0, 255]), ((H, W), None)], ids=["all sizes alike", "cropped pixels are 255"]
+)
+def test_white_is_a_class_where_nothing_is_cropped(size: object, values: object) -> None:
+    data = DataConfig(kind="folder", path="x", classes=("a", "b"), mask_values={"0": 0, "255": 1}, size=size)  # type: ignore[arg-type]
+    study = Study(
+        name="made", space=Space(models=tuple(ModelSpace(base=(4,), depth=(1,)) for _ in range(3))), data=data
+    )
+    assert _mask_values(study, fitted=size is not None) == values
+    picture = np.asarray(mask_picture(np.array([[0, 1]], dtype=np.uint8), values))  # type: ignore[arg-type]
+    assert picture.tolist() == [values or [0, 1]]
+
+
 def change(path: Path, **fields: object) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**content, **fields}), encoding="utf-8")
+
+
+def swap(folder: Path, step: str, content: bytes) -> None:
+    """Another file for a step, listed in the manifest as if it belonged there."""
+    digests = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["digests"]
+    (folder / f"{step}.onnx").write_bytes(content)
+    change(folder / "manifest.json", digests={**digests, step: digest(content)})
 
 
 @pytest.mark.parametrize(
@@ -209,6 +241,11 @@ def change(path: Path, **fields: object) -> None:
         (lambda d: change(d / "manifest.json", class_names=["a", "b"]), "2 class names for models of 3"),
         (lambda d: change(d / "manifest.json", digests={"../../x": "0"}), "digests must be of screen, policy"),
         (lambda d: change(d / "manifest.json", mask_values=[1, 1, 2]), "one different value a class"),
+        (lambda d: change(d / "manifest.json", mask_values=[0, 1, 255], fitted=True), "must leave 255 to"),
+        (lambda d: change(d / "manifest.json", mean=[float("nan")]), "mean.0: Input should be a finite number"),
+        (lambda d: change(d / "manifest.json", std=[float("inf")]), "std.0: Input should be a finite number"),
+        (lambda d: change(d / "manifest.json", height=H + 1), r"screen takes \[1, 1, 45, 62\], the manifest says"),
+        (lambda d: swap(d, "f_1", b"no model"), "ONNX Runtime cannot open .*f_1.onnx"),
     ],
 )
 def test_a_faulty_bundle_is_one_line(fault: object, words: str, copied: Path) -> None:
@@ -260,3 +297,16 @@ def test_the_commands(tmp_path: Path, paser_opt) -> None:  # type: ignore[no-unt
         assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1), failed.stderr
         assert words in failed.stderr
     assert not (tmp_path / "other").exists()
+
+
+def test_images_are_never_written_over(bundle: Path, tmp_path: Path, paser_opt) -> None:  # type: ignore[no-untyped-def]
+    before = picture(tmp_path / "one.png").read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for out in (tmp_path, tmp_path / "link"):
+        failed = paser_opt("predict", bundle, tmp_path / "one.png", "--out", out, "-q")
+        assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1), failed.stderr
+        assert "would be overwritten by a mask" in failed.stderr
+    assert (tmp_path / "one.png").read_bytes() == before
+    (tmp_path / "masks" / "one.png").mkdir(parents=True)
+    failed = paser_opt("predict", bundle, tmp_path / "one.png", "--out", tmp_path / "masks", "-q")
+    assert failed.returncode == 2 and failed.stderr.endswith("one.png: Is a directory\n"), failed.stderr

@@ -19,7 +19,7 @@ from . import cache, compare, devices, export, pick, predict, profile, report, r
 
 __all__ = ["app", "main"]
 
-DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 """What the disk says when the fault is the user's to mend."""
 
 app = typer.Typer(
@@ -74,5 +74,5 @@ def main() -> None:
     except OSError as error:
         if error.errno not in DISK_FAULTS:
             raise
-        print(f"paser-opt: cannot write {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        print(f"paser-opt: cannot write {error.filename2 or error.filename or ''}: {error.strerror}", file=sys.stderr)
         sys.exit(2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from .options import Json, Quiet
 
 if TYPE_CHECKING:
@@ -32,26 +32,33 @@ def command(
     Example: [bold]paser-opt predict bundle photos --out masks --budget-ms 20[/bold]
     """
     import json as jsonlib
+    import math
 
     from ..predict import Predictor
 
-    paths = _files(images)
+    if budget_ms is not None and not math.isfinite(budget_ms):
+        raise ConfigError(f"--budget-ms {budget_ms}: give a number of milliseconds")
+    masks = _files(images, out)
     predictor = Predictor(bundle, threads=threads)
     budget_s = None if budget_ms is None else budget_ms / 1e3
     rows = []
-    for path in _progress(paths, quiet=quiet or json):
+    for path, mask in _progress(list(masks.items()), quiet=quiet or json):
         prediction = predictor(predictor.read(path), budget_s=budget_s)
-        mask = out / f"{path.stem}.png"
         _write(mask, prediction, predictor)
         rows.append(_row(path, mask, prediction, predictor))
     if json:
-        typer.echo(jsonlib.dumps({"budget_s": budget_s, "threads": threads, "images": rows}, indent=1))
+        answer = {"budget_s": budget_s, "within_budget": _within(rows, budget_s), "threads": threads,
+                  "steps": _summary(rows), "images": rows}  # fmt: skip
+        typer.echo(jsonlib.dumps(answer, indent=1))
     elif not quiet:
         _print(rows, budget_s, out)
 
 
-def _files(images: list[Path]) -> list[Path]:
-    """All images named or in folders named, in order. Raises DataError where there is none, or two of one name."""
+def _files(images: list[Path], out: Path) -> dict[Path, Path]:
+    """All images named or in folders named, in order → their masks in ``out``.
+
+    Raises DataError where there is none, two of one name, or where a mask would be written over an image.
+    """
     from ..images import IMAGE_SUFFIXES
 
     found: dict[str, Path] = {}
@@ -66,7 +73,12 @@ def _files(images: list[Path]) -> list[Path]:
             if path.stem in found:
                 raise DataError(f"{found[path.stem]} and {path} would get one mask; predict them into two folders")
             found[path.stem] = path
-    return list(found.values())
+    masks = {path: out / f"{path.stem}.png" for path in found.values()}
+    files = {path.resolve() for path in masks}
+    for mask in masks.values():
+        if mask.resolve() in files:
+            raise DataError(f"the image {mask} would be overwritten by a mask; give --out another folder")
+    return masks
 
 
 def _write(path: Path, prediction: Prediction, predictor: Predictor) -> None:
@@ -92,32 +104,44 @@ def _row(path: Path, mask: Path, prediction: Prediction, predictor: Predictor) -
     }
 
 
-def _progress(paths: list[Path], *, quiet: bool) -> Any:
+def _summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Step → images that took it, median and total of their seconds; last, all steps together."""
+    from statistics import median
+
+    times: dict[str, list[float]] = {}
+    for row in rows:
+        for step, seconds in row["seconds"].items():
+            times.setdefault(step, []).append(seconds)
+    times["all"] = [row["total_s"] for row in rows]
+    return {step: {"images": len(each), "median_s": median(each), "total_s": sum(each)} for step, each in times.items()}
+
+
+def _within(rows: list[dict[str, Any]], budget_s: float | None) -> int | None:
+    return None if budget_s is None else sum(row["total_s"] <= budget_s for row in rows)
+
+
+def _progress(masks: list[tuple[Path, Path]], *, quiet: bool) -> Any:
     from rich.progress import track
 
     from .live import console
 
-    return track(paths, "predict", console=console, disable=quiet or not console.is_terminal)
+    return track(masks, "predict", console=console, disable=quiet or not console.is_terminal)
 
 
 def _print(rows: list[dict[str, Any]], budget_s: float | None, out: Path) -> None:
-    from statistics import median
-
     from rich.table import Table
 
     from .live import console, figure
 
-    steps = list(dict.fromkeys(step for row in rows for step in row["seconds"]))
-    total_s = sum(row["total_s"] for row in rows)
+    steps = _summary(rows)
+    total_s = steps["all"]["total_s"]
     table = Table("step", "images", "median", "total", "share", title=f"{len(rows)} images", title_justify="left")
-    for step in steps:
-        times = [row["seconds"][step] for row in rows if step in row["seconds"]]
-        table.add_row(step, str(len(times)), figure("latency", median(times)), figure("latency", sum(times)),
-                      f"{sum(times) / total_s:.0%}")  # fmt: skip
-    table.add_row("all", str(len(rows)), figure("latency", median(row["total_s"] for row in rows)),
-                  figure("latency", total_s), "")  # fmt: skip
+    for step, one in steps.items():
+        share = "" if step == "all" else f"{one['total_s'] / total_s:.0%}"
+        table.add_row(step, str(one["images"]), figure("latency", one["median_s"]), figure("latency", one["total_s"]),
+                      share)  # fmt: skip
     console.print(table)
     if budget_s is not None:
-        within, held = sum(row["total_s"] <= budget_s for row in rows), sum(row["held_back"] for row in rows)
-        console.print(f"within {figure('latency', budget_s)}: {within} of {len(rows)} images; {held} patches held back")
+        inside, held = _within(rows, budget_s), sum(row["held_back"] for row in rows)
+        console.print(f"within {figure('latency', budget_s)}: {inside} of {len(rows)} images; {held} patches held back")
     console.print(f"masks: [bold]{out}[/bold]", soft_wrap=True)

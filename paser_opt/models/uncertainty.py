@@ -21,7 +21,8 @@ class FixedDropout(nn.Module):
     def __init__(self, samples: int, channels: int, rate: float, draw: torch.Generator) -> None:
         super().__init__()
         kept = torch.rand(samples, 1, channels, TILE, TILE, generator=draw) >= rate
-        self.register_buffer("mask", kept.float() / (1 - rate), persistent=False)
+        # Persistent: the exporter takes any other buffer for a constant and unfolds it to the size of the image.
+        self.register_buffer("mask", kept.float() / (1 - rate))
         self.mask: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
