@@ -4,8 +4,8 @@ A profile is taken of UNets of nine widths and three depths, on whole images of 
 patches of a 4 × 4 and a 2 × 2 grid. Then routes of pipelines are predicted from it and run whole: families of profiled
 sizes, and as many of sizes that lie between them. Latencies of those are told from the profiled ones where that is
 sure within --within; the others are measured (their number is printed). Rivals: FLOPs and the paper's parameter ratio,
-each scaled as fits these very measurements best. Profile and routes are measured in processes of their own, as by
-`paser-opt profile` and `paser-opt validate`.
+each scaled as fits these very measurements best. Profile and routes are measured in a process each, as by `paser-opt
+profile` and `paser-opt validate`.
 
     python benchmarks/predicted_latency.py [--runtime eager] [--within 0.1] [--profile FILE] [--json]
 """
@@ -79,19 +79,18 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = options.profile or Path(folder) / "profile.json"
-        for base in BASES:  # a process each: one that holds 27 networks has other memory than one that runs a route
-            child = multiprocessing.get_context("spawn").Process(target=profile, args=(path, options.runtime, base))
-            child.start()
-            child.join()
-            if child.exitcode:
-                raise SystemExit(child.exitcode)
+        child = multiprocessing.get_context("spawn").Process(target=profile, args=(path, options.runtime))
+        child.start()
+        child.join()
+        if child.exitcode:
+            raise SystemExit(child.exitcode)
         routes(path, options)
 
 
-def profile(path: Path, runtime: str, base: int) -> None:
-    """Measure the networks of one width at every shape, interleaved."""
+def profile(path: Path, runtime: str) -> None:
+    """Measure every network at every shape, all interleaved."""
     steps = {}
-    for depth in DEPTHS:
+    for base, depth in itertools.product(BASES, DEPTHS):
         screen = (base if base in SCREENS else 2, depth)
         for grid, samples in itertools.product(GRIDS, SAMPLES):
             config = PipelineConfig(models=sizes((screen, (base, depth))), grid=grid, mc_samples=samples)
