@@ -105,7 +105,7 @@ def validate(
         pipeline = _pipeline(subject.config, net)
         loads = [Workload(name, GivenRoute(pipeline), (image, _route(counts, device)), 1)
                  for name, counts in subject.routes.items()]  # fmt: skip
-        # Each route by itself, as on a device that does nothing else: beside a large one a small one takes 6 % longer.
+        # Each route by itself, as on a device that does nothing else: a large one beside it leaves it cold caches.
         alone = [again] if run_whole else [again, *([load] for load in loads)]
         measured = (bench.measure(one, known={}, progress=progress, energy=False) for one in alone if one)
         now = {entry.key: entry.latency for entries_now in measured for entry in entries_now}

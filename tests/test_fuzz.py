@@ -107,6 +107,15 @@ def _toml(content: dict[str, Any]) -> str:
     return "".join(f"{json.dumps(key)} = {value(inner)}\n" for key, inner in content.items())
 
 
+def _write_toml(path: Path, content: bytes) -> str:
+    """As TOML where ``content`` is still a JSON object, else as it is."""
+    try:
+        path.write_text(_toml(json.loads(content)), encoding="utf-8", errors="surrogatepass")
+    except (ValueError, AttributeError):
+        path.write_bytes(content)
+    return str(path)
+
+
 STUDY = json.dumps({
     "name": "s", "device": "cpu", "objectives": ["iou", "latency"], "trials": 3, "norm": "batch",
     "data": {"kind": "synthetic", "count": 14, "size": [32, 32]}, "training": {"pretrain_epochs": 1},
@@ -123,23 +132,15 @@ DEVICE = json.dumps({
 @fuzz
 @given(content=damaged_json(STUDY))
 def test_studies(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "study.toml"
-    try:
-        path.write_text(_toml(json.loads(content)), encoding="utf-8", errors="surrogatepass")
-    except (ValueError, AttributeError):
-        path.write_bytes(content)
-    refuses_or_reads(lambda: first_trials(load_study(str(path)).space), tmp_path)
+    path = _write_toml(tmp_path / "study.toml", content)
+    refuses_or_reads(lambda: first_trials(load_study(path).space), tmp_path)
 
 
 @fuzz
 @given(content=damaged_json(DEVICE))
 def test_devices(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "device.toml"
-    try:
-        path.write_text(_toml(json.loads(content)), encoding="utf-8", errors="surrogatepass")
-    except (ValueError, AttributeError):
-        path.write_bytes(content)
-    refuses_or_reads(lambda: load_device(str(path)), tmp_path)
+    path = _write_toml(tmp_path / "device.toml", content)
+    refuses_or_reads(lambda: load_device(path), tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -68,12 +68,7 @@ def _table(profile: Profile) -> Table:
 
     from .live import figure
 
-    machine = profile.machine
-    table = Table(
-        title=f"{machine.device}: {machine.processor}, {machine.threads} thread(s), {machine.runtime}, "
-        f"{machine.precision}",
-        title_justify="left",
-    )
+    table = Table(title=profile.machine.described, title_justify="left")
     for name in ("step", "parameters", "MMACs", "latency", "energy", "peak memory"):
         table.add_column(name, justify="left" if name == "step" else "right", overflow="fold")
     for entry in sorted(profile.entries.values(), key=lambda one: one.key):

@@ -112,12 +112,7 @@ def _pairs(result: Validation) -> Table:
 
     from .live import figure
 
-    machine = result.machine
-    table = Table(
-        title=f"{machine.device}: {machine.processor}, {machine.threads} thread(s), {machine.runtime}, "
-        f"{machine.precision}",
-        title_justify="left",
-    )
+    table = Table(title=result.machine.described, title_justify="left")
     for name in ("pipeline", "route", "patches of f_0 …", "predicted", "measured", "error", "pace"):
         table.add_column(name, justify="left" if name in ("pipeline", "route") else "right")
     for pair in result.pairs:

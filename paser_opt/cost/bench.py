@@ -15,7 +15,7 @@ from .flops import Counted
 from .latency import Effort, Timing
 from .workload import Workload
 
-__all__ = ["EFFORT", "NOT_ASKED", "Bench", "latency_record", "measured"]
+__all__ = ["EFFORT", "NOT_ASKED", "Bench", "entry", "latency_record", "measured"]
 
 NOT_ASKED = "energy was not asked for"
 
@@ -23,7 +23,7 @@ EFFORT = Effort(
     min_samples=90,  # the fewest that carry a 95th percentile
     max_samples=400,
     target_spread=0.03,
-    enough_seconds=0.5,  # of one workload's samples, where they agree; forty small workloads stay within 25 s
+    enough_seconds=0.5,  # of one workload's samples, where they agree
     max_seconds=3.0,  # where they do not
 )
 
@@ -55,6 +55,11 @@ def latency_record(timing: Timing) -> Latency:
 
 def measured(load: Workload, counted: Counted, timing: Timing, energy: CallEnergy, memory: Memory) -> Entry:
     """What was measured of ``load``, here or on a board, as a record of the profile."""
+    return entry(load, counted, latency_record(timing), Energy.model_validate(energy._asdict()), memory)
+
+
+def entry(load: Workload, counted: Counted, latency: Latency, energy: Energy, memory: Memory) -> Entry:
+    """What ``load`` costs, however that is known, as a record of the profile."""
     return Entry(
         key=load.key,
         batch=load.batch,
@@ -63,7 +68,7 @@ def measured(load: Workload, counted: Counted, timing: Timing, energy: CallEnerg
         macs=counted.macs,
         uncounted=counted.uncounted,
         work=counted.work,
-        latency=latency_record(timing),
-        energy=Energy.model_validate(energy._asdict()),
+        latency=latency,
+        energy=energy,
         memory=memory,
     )

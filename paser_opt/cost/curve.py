@@ -1,7 +1,7 @@
 """Cost over the number of patches, from the batch sizes that were measured.
 
-One patch through a model costs 8 ms where sixteen at once cost 73 ms: a curve, not a constant per patch.
-Straight lines between measured points, exact at them, and 0 at 0 patches.
+A call has a cost of its own and patches share its kernels: a curve, not a constant per patch. Straight lines between
+measured points, exact at them, and 0 at 0 patches.
 """
 
 from __future__ import annotations

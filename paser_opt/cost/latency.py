@@ -1,7 +1,7 @@
 """Wall time of calls, interleaved so that drift of the machine hits all alike.
 
 A call is never timed right after itself: in a route every step follows another, and finds its caches and its
-memory as that one left them. Steps repeated on their own sum to 7 % less than the routes they make.
+memory as that one left them.
 
 The interval of the median is the distribution-free one between two order statistics (binomial, p = 1/2).
 Because sampling stops as soon as it is narrow enough, its true coverage lies a little under 95 %.
@@ -21,7 +21,7 @@ LEAST_SAMPLES = 6
 """The fewest samples whose extremes hold the median with 95 %: 1 − 2·(1/2)^6 = 0.969, with five 0.9375."""
 
 _P95_SAMPLES = 90  # under 90 no order statistic bounds the 95th percentile with 99 % confidence
-_WARM_UP_ROUNDS = 2  # the first call allocates and picks kernels: 24 ms for 2 ms steady
+_WARM_UP_ROUNDS = 2  # the first call allocates and picks kernels
 
 
 @lru_cache(maxsize=4096)

@@ -66,8 +66,8 @@ def using_threads(threads: int) -> Iterator[None]:
     """torch on so many CPU threads inside, on as many as before outside; freed memory is kept for the next call.
 
     By default glibc gives large blocks back to the system and faults them in again in the next call, or does not,
-    depending on what ran before: the same f_0 took 104 or 157 ms from one process to another (5 passes, base 16, on
-    224 × 256). Linux with glibc only; elsewhere the allocator is left as it is. Source: man 3 mallopt.
+    depending on what ran before, so that one call's time differs from process to process. Linux with glibc only;
+    elsewhere the allocator is left as it is. Source: man 3 mallopt.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

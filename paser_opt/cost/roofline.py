@@ -14,7 +14,7 @@ from ..config import Device
 from ..errors import DeviceError
 from ..progress import Progress
 from ..records import Energy, Entry, Latency, Machine, Memory
-from .bench import NOT_ASKED
+from .bench import NOT_ASKED, entry
 from .energy import no_energy
 from .flops import Counted, count
 from .memory import weight_bytes
@@ -60,20 +60,11 @@ class RooflineBench:
         for done, load in enumerate(workloads, start=1):
             counted = count(load.module.eval(), load.inputs)
             latency_s = max(2 * counted.macs / self.flops_per_s, self._bytes(load, counted) / self.bytes_per_s)
-            yield Entry(
-                key=load.key,
-                batch=load.batch,
-                architecture=load.architecture,
-                params=counted.params,
-                macs=counted.macs,
-                uncounted=counted.uncounted,
-                work=counted.work,
-                latency=Latency(how="estimated", median_s=latency_s, low_s=latency_s, high_s=latency_s, samples=0,
-                                stable=False, verdict=_WORDS),
-                energy=self._energy(latency_s) if energy else no_energy(NOT_ASKED),
-                memory=Memory(peak_bytes=None, weight_bytes=weight_bytes(load.module), how="counted", source="none",
-                              reason="a roofline says nothing of memory"),
-            )  # fmt: skip
+            latency = Latency(how="estimated", median_s=latency_s, low_s=latency_s, high_s=latency_s, samples=0,
+                              stable=False, verdict=_WORDS)  # fmt: skip
+            memory = Memory(peak_bytes=None, weight_bytes=weight_bytes(load.module), how="counted", source="none",
+                            reason="a roofline says nothing of memory")  # fmt: skip
+            yield entry(load, counted, latency, self._energy(latency_s) if energy else no_energy(NOT_ASKED), memory)
             progress.advance(done, load.key)
 
     def _bytes(self, load: Workload, counted: Counted) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ..records import Energy, Entry, Latency, Memory, Work
+from .bench import entry
 from .energy import no_energy
 from .flops import count
 from .memory import weight_bytes
@@ -33,9 +34,9 @@ def tell(workloads: Sequence[Workload], known: Mapping[str, Entry], *, within: f
             if one.architecture == architecture and one.work and one.latency.how == "measured"
         ]
         if len({work.weights for _, work in measured}) >= FEWEST_NETWORKS:
-            for entry in _told([load for load in workloads if load.architecture == architecture], measured):
-                if uncertainty(entry.latency) <= within:
-                    told[entry.key] = entry
+            for one in _told([load for load in workloads if load.architecture == architecture], measured):
+                if uncertainty(one.latency) <= within:
+                    told[one.key] = one
     return told
 
 
@@ -73,20 +74,7 @@ def _told(workloads: Sequence[Workload], measured: Measured) -> list[Entry]:
             source=source,
             reason=measured[0][0].memory.reason,
         )
-        entries.append(
-            Entry(
-                key=load.key,
-                batch=load.batch,
-                architecture=load.architecture,
-                params=counted.params,
-                macs=counted.macs,
-                uncounted=counted.uncounted,
-                work=counted.work,
-                latency=latency,
-                energy=_energy(gross_j, measured[0][0].energy, source),
-                memory=memory,
-            )
-        )
+        entries.append(entry(load, counted, latency, _energy(gross_j, measured[0][0].energy, source), memory))
     return entries
 
 

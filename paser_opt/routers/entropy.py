@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from .features import Features
 from .threshold import ThresholdRouter
 
 __all__ = ["EntropyRouter"]
@@ -15,7 +12,3 @@ class EntropyRouter(ThresholdRouter):
 
     name = "entropy threshold"
     feature = "entropy"
-
-    @staticmethod
-    def score(features: Features) -> Tensor:
-        return features["entropy"][..., 0]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from .features import Features
 from .threshold import ThresholdRouter
 
 __all__ = ["MarginRouter"]
@@ -15,7 +12,4 @@ class MarginRouter(ThresholdRouter):
 
     name = "margin threshold"
     feature = "margin"
-
-    @staticmethod
-    def score(features: Features) -> Tensor:
-        return -features["margin"][..., 0]
+    sign = -1

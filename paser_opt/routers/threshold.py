@@ -38,20 +38,21 @@ def best_cuts(score: Tensor, reward: Tensor) -> Tensor:
 
 
 class ThresholdRouter:
-    """A patch goes to the larger model the higher its score; subclasses say what the score is."""
+    """A patch goes to the larger model the higher its score; subclasses name the feature it is the mean of."""
 
     name: str
     hindsight = False
     feature: str
+    sign = 1  # -1: the lower the feature, the larger the model
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self.cuts = torch.empty(0)  # (M - 1,)
 
-    @staticmethod
-    def score(features: Features) -> Tensor:
+    @classmethod
+    def score(cls, features: Features) -> Tensor:
         """(N, P), higher where a larger model should be of more use."""
-        raise NotImplementedError
+        return cls.sign * features[cls.feature][..., 0]
 
     def fit(self, learn: Labelled, choose: Labelled, goal: Goal) -> None:
         score = self.score(choose.seen.features)

@@ -17,9 +17,9 @@ class TopKRouter(ThresholdRouter):
     name = "top-k entropy"
     feature = "entropy"
 
-    @staticmethod
-    def score(features: Features) -> Tensor:
-        entropy = features["entropy"][..., 0]
+    @classmethod
+    def score(cls, features: Features) -> Tensor:
+        entropy = super().score(features)
         patches = entropy.shape[1]
         order = entropy.topk(patches, dim=1, largest=False).indices  # ONNX has no argsort
         ranks = torch.arange(patches, device=entropy.device).expand_as(order)

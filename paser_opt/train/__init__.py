@@ -3,9 +3,10 @@
 from .artifacts import ArtifactStore, Tensors
 from .distill import teacher_logits
 from .loop import seeded, training_device
-from .pipeline import Table, Trained, restore_pipeline, routed, train_pipeline
+from .pipeline import Trained, restore_pipeline, train_pipeline
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
+from .table import Table, routed
 from .whole import train_whole
 
 __all__ = [

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from ..config import PipelineConfig
 from ..data import Part, SegmentationData
-from ..evaluate import image_probability, patch_confusions, whole_confusions
 from ..models import PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
-from ..patches import patch_size, split, split_mask
+from ..patches import patch_size
 from ..progress import Progress
 from .artifacts import ArtifactStore, Tensors
 from .distill import distill, teacher_logits
@@ -28,27 +27,9 @@ from .loop import History
 from .pretrain import pretrain
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
+from .table import Table, everywhere, screened
 
-__all__ = ["Table", "Trained", "restore_pipeline", "routed", "train_pipeline"]
-
-
-def routed(hard: Tensor, action: Tensor) -> Tensor:
-    """Of confusion matrices (N, P, M, K, K) those that routes (N, P) lead to, summed over patches: (N, K, K)."""
-    index = action[:, :, None, None, None].expand(-1, -1, 1, *hard.shape[-2:])
-    return hard.gather(2, index).sum(dim=(1, 2))
-
-
-@dataclass(frozen=True)
-class Table:
-    """Everything a route can lead to on one part of the data."""
-
-    hard: Tensor  # (N, P, M, K, K) confusion matrices, row = truth
-    soft: Tensor  # (N, P, M, K, K) expected confusion of the class probabilities
-    observation: Tensor  # (N, D, h, w) what the policy sees
-
-    def routed(self, action: Tensor) -> Tensor:
-        """Confusion matrices (N, K, K) of the images under routes (N, P)."""
-        return routed(self.hard, action)
+__all__ = ["Trained", "restore_pipeline", "train_pipeline"]
 
 
 @dataclass
@@ -330,12 +311,7 @@ class _Trainer:
         def make() -> tuple[Tensors, dict[str, Any]]:
             self.progress.stage(f"table f_0 {part_name}", 1)
             moved = part.to(self.device)
-            probability = image_probability(
-                self.models[0], moved.images, samples=config.mc_samples, precision=precision, seed=config.seed
-            )
-            hard, soft = whole_confusions(probability, moved.masks, config.grid)
-            observation = self.policy.observe(moved.images, probability)
-            return {"hard": hard.int(), "soft": soft, "observation": observation}, {}
+            return screened(self.models[0], self.policy, moved, config, precision=precision), {}
 
         return self.stage(f"table f_0 {part_name}", key, make)
 
@@ -354,15 +330,7 @@ class _Trainer:
         def make() -> tuple[Tensors, dict[str, Any]]:
             self.progress.stage(f"table f_{index} {part_name}", 1)
             moved = part.to(self.device)
-            hard, soft = patch_confusions(
-                self.models[index],
-                split(moved.images, config.grid, config.halo),
-                split_mask(moved.masks, config.grid),
-                self.data.classes,
-                halo=config.halo,
-                precision=precision,
-            )
-            return {"hard": hard.int(), "soft": soft}, {}
+            return everywhere(self.models[index], moved, config, classes=self.data.classes, precision=precision), {}
 
         return self.stage(f"table f_{index} {part_name}", key, make)
 

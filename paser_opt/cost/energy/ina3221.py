@@ -15,7 +15,7 @@ from .base import Meter, PowerSampler, Reading
 
 __all__ = ["Ina3221Meter"]
 
-_INTERVAL_S = 0.02  # a register read takes about 0.5 ms
+_INTERVAL_S = 0.02  # a register is read over a slow bus
 
 
 class Ina3221Meter(Meter):
