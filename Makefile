@@ -12,7 +12,7 @@ search: $(VENV)/.installed ## install, profile this machine, search STUDY, write
 	$(BIN)/paser-opt search $(STUDY)
 
 test: $(VENV)/.tested ## install and run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.checked ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -121,15 +121,16 @@ def routes(path: Path, options: argparse.Namespace) -> None:
     added = Counter(one.latency.how for key, one in store.profile.entries.items() if key not in before and one.work)
     console.print(f"{bench.machine.processor}, {bench.machine.threads} thread, {bench.machine.runtime}")
     console.print(f"networks of new sizes at a shape: {dict(added)}; profile: {store.profile.seconds:.0f} s")
+    console.print(f"the device's pace, steps timed again among the routes over the profile's: {result.pace or 1:.2f}")
     for pair in result.pairs:
         value, run = pair.predicted.value or 0.0, pair.measured
         console.print(
             f"{pair.pipeline:12} {pair.route:20} {pair.counts!s:18} predicted {value * 1e3:8.2f} ms, measured "
-            f"{run.median_s * 1e3:8.2f} ms, {value / run.median_s - 1:+.1%}, pace {pair.pace or 1:.2f}"
+            f"{run.median_s * 1e3:8.2f} ms, {value / run.median_s - 1:+.1%}"
         )
     for name, chosen in (("profiled", "profiled"), ("new", "new"), ("all", "")):
         pairs = [pair for pair in result.pairs if pair.pipeline.startswith(chosen)]
-        for one in agreement(pairs):
+        for one in agreement(pairs, result.pace):
             console.print(f"{name:9} {len(pairs)} pairs  {one.cost:26} MAPE {one.mape:6.1%}  bias {one.bias:+6.1%}  "
                           f"within ±10 % {one.within_10:5.0%}  Spearman {one.spearman:.4f}")  # fmt: skip
 

@@ -84,39 +84,39 @@ def validate(
 ) -> Validation:
     """Each route of each pipeline on one image, predicted from ``profile`` and run whole on its bench.
 
-    The profile is completed first; sizes it lacks are told ``within`` this share or measured. Some steps of the
-    profile are timed again beside each pipeline's routes: their ratio is the device's pace, which a machine that
-    others use does not keep. Weights are drawn at random: they do not change the cost. ``run_whole`` runs an image
-    through a route (P,) where something else than the bench's runtime is to be judged, such as a bundle.
+    The profile is completed first; sizes it lacks are told ``within`` this share or measured. All routes of all
+    pipelines are then timed in turns, as the profile's steps were, so that drift of the machine hits all alike; some
+    steps of the profile are timed again among them: their ratio is the device's pace, which a machine that others use
+    does not keep. Weights are drawn at random: they do not change the cost. ``run_whole`` runs an image through a
+    route (P,) where something else than the bench's runtime is to be judged, such as a bundle.
     """
     bench, device = profile.bench, profile.bench.where
     net = cache(lambda size: build_unet(size, seed=0).to(device).eval())
-    plans, probes = [], {}
-    for subject in chosen:
+    channels = chosen[0].config.models[0].in_channels
+    image = torch.randn(1, channels, height, width, device=device)
+    plans, probes, loads = [], {}, {}
+    for number, subject in enumerate(chosen):
         steps, plan = workloads(subject.config, height=height, width=width, device=device)
         plans.append(plan)
         entries = profile.ensure(steps, progress=progress, energy=False, within=within)
         probes.update({load.key: load for load in steps if load.architecture and _is_measured(entries[load.key])})
-    again = _spread_out(probes, entries)
-    channels = chosen[0].config.models[0].in_channels
-    image = torch.randn(1, channels, height, width, device=device)
-    pairs = []
-    for subject, plan in zip(chosen, plans, strict=True):
         pipeline = _pipeline(subject.config, net)
-        loads = [Workload(name, GivenRoute(pipeline), (image, _route(counts, device)), 1)
-                 for name, counts in subject.routes.items()]  # fmt: skip
-        # Each route by itself, as on a device that does nothing else: a large one beside it leaves it cold caches.
-        alone = [again] if run_whole else [again, *([load] for load in loads)]
-        measured = (bench.measure(one, known={}, progress=progress, energy=False) for one in alone if one)
-        now = {entry.key: entry.latency for entries_now in measured for entry in entries_now}
-        if run_whole:
-            calls = [partial(run_whole, load.inputs[1][0].tolist()) for load in loads]
-            timings = time_interleaved(calls, synchronize=lambda: None, **EFFORT._asdict())
-            now |= {load.key: latency_record(one) for load, one in zip(loads, timings, strict=True)}
-        ratios = [now[load.key].median_s / entries[load.key].latency.median_s for load in again]
-        pace = statistics.median(ratios) if ratios else None
-        pairs += [_pair(subject, plan, load.key, entries, now[load.key], pace) for load in loads]
-    return Validation(machine=bench.machine, pairs=pairs, agreement=agreement(pairs))
+        for route, counts in subject.routes.items():
+            inputs = image, _route(counts, device)
+            loads[number, route] = Workload(f"{subject.name}, {route}", GivenRoute(pipeline), inputs, 1)
+    again = _spread_out(probes, entries)
+    in_turns = again if run_whole else [*again, *loads.values()]
+    now = {one.key: one.latency for one in bench.measure(in_turns, known={}, progress=progress, energy=False)}
+    if run_whole:
+        calls = [partial(run_whole, load.inputs[1][0].tolist()) for load in loads.values()]
+        timings = time_interleaved(calls, synchronize=lambda: None, **EFFORT._asdict())
+        now |= {load.key: latency_record(one) for load, one in zip(loads.values(), timings, strict=True)}
+    ratios = [now[load.key].median_s / entries[load.key].latency.median_s for load in again]
+    pace = statistics.median(ratios) if ratios else None
+    pairs = [
+        _pair(chosen[number], plans[number], route, entries, now[load.key]) for (number, route), load in loads.items()
+    ]
+    return Validation(machine=bench.machine, pace=pace, pairs=pairs, agreement=agreement(pairs, pace))
 
 
 def _is_measured(entry: Entry) -> bool:
@@ -124,9 +124,9 @@ def _is_measured(entry: Entry) -> bool:
 
 
 def _spread_out(probes: Mapping[str, Workload], entries: Mapping[str, Entry]) -> list[Workload]:
-    """Three of ``probes``, from a fast one to a slow one."""
+    """At most nine of ``probes``, from a fast one to a slow one."""
     ranked = sorted(probes.values(), key=lambda load: entries[load.key].latency.median_s)
-    return [ranked[i] for i in sorted({len(ranked) * quarter // 4 for quarter in (1, 2, 3)})] if ranked else []
+    return [ranked[i] for i in sorted({len(ranked) * tenth // 10 for tenth in range(1, 10)})] if ranked else []
 
 
 def _pipeline(config: PipelineConfig, net: Callable[[UNetConfig], UNet]) -> RoutedPipeline:
@@ -144,9 +144,7 @@ def _route(counts: Sequence[int], device: torch.device) -> Tensor:
     return route[torch.randperm(len(route), generator=torch.Generator().manual_seed(0))][None].to(device)
 
 
-def _pair(
-    subject: Subject, plan: RoutePlan, name: str, entries: Mapping[str, Entry], run: Latency, pace: float | None
-) -> RoutePair:
+def _pair(subject: Subject, plan: RoutePlan, name: str, entries: Mapping[str, Entry], run: Latency) -> RoutePair:
     counts = subject.routes[name]
     cost = predict(entries, plan, np.array([counts]))
     screened = entries[plan.screen_once].params
@@ -158,7 +156,6 @@ def _pair(
         counts=list(counts),
         predicted=cost.latency_s,
         measured=run,
-        pace=pace,
         macs=cost.macs,
         params=screened + sum(sent),
         unprofiled=any(entries[key].latency.how == "predicted" for key in _keys(plan)),
@@ -169,21 +166,21 @@ def _keys(plan: RoutePlan) -> Iterable[str]:
     return (plan.screen, *(key for points in plan.models for key in points.values()))
 
 
-def agreement(pairs: Sequence[RoutePair]) -> list[Agreement]:
-    """How well each way to price a route tells its measured latency; parameters and FLOPs scaled as fits best."""
+def agreement(pairs: Sequence[RoutePair], pace: float | None) -> list[Agreement]:
+    """How well each way to price a route tells its measured latency; parameters and FLOPs scaled as fits best.
+
+    ``pace`` scales this cost model's figures in a row of their own; None: there is no such row.
+    """
     measured = np.array([pair.measured.median_s for pair in pairs])
-    predicted = [pair.predicted.value or 0.0 for pair in pairs]
+    predicted = np.array([pair.predicted.value or 0.0 for pair in pairs])
+    paced = [("… at the device's pace now", predicted * pace, False)] if pace else []
     return [
-        _agreement(name, np.array(costs), measured, scaled=scaled)
+        _agreement(name, costs, measured, scaled=scaled)
         for name, costs, scaled in (
             ("this cost model", predicted, False),
-            (
-                "… at the device's pace now",
-                [cost * (pair.pace or 1.0) for cost, pair in zip(predicted, pairs, strict=True)],
-                False,
-            ),
-            ("FLOPs", [pair.macs for pair in pairs], True),
-            ("parameters", [pair.params for pair in pairs], True),
+            *paced,
+            ("FLOPs", np.array([pair.macs for pair in pairs]), True),
+            ("parameters", np.array([pair.params for pair in pairs]), True),
         )
     ]
 

@@ -113,7 +113,7 @@ def _pairs(result: Validation) -> Table:
     from .live import figure
 
     table = Table(title=result.machine.described, title_justify="left")
-    for name in ("pipeline", "route", "patches of f_0 …", "predicted", "measured", "error", "pace"):
+    for name in ("pipeline", "route", "patches of f_0 …", "predicted", "measured", "error"):
         table.add_column(name, justify="left" if name in ("pipeline", "route") else "right")
     for pair in result.pairs:
         median_s = pair.measured.median_s
@@ -125,9 +125,12 @@ def _pairs(result: Validation) -> Table:
             figure("latency", pair.predicted.value) + ("*" if pair.unprofiled else ""),
             figure("latency", median_s) + ("" if pair.measured.stable else " !"),
             "–" if error is None else f"{error:+.1%}",
-            "–" if pair.pace is None else f"{pair.pace:.2f}",
         )
-    notes = ["pace: profiled steps timed again beside the routes, over the profile's figure; 1.10: now 10 % slower"]
+    notes = []
+    if result.pace is not None:
+        notes.append(
+            f"the device's pace, profiled steps timed again among the routes over the profile's: {result.pace:.2f}"
+        )
     if any(pair.unprofiled for pair in result.pairs):
         notes.append("* told from other sizes, not measured step by step")
     if any(not pair.measured.stable for pair in result.pairs):
