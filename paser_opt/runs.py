@@ -6,6 +6,7 @@ runs/<study>/run.json           what was searched, on what, when (RunRecord)
              profiles/<device>.json
              artifacts/         the stage store
              static.json        single UNets on whole images
+             experiments/       adaptability, mc-samples, cost-kinds, ablation (experiments/records.py)
              gallery/           test images with their routes (RunRecord.gallery)
              report.html · front.csv · front.json
              devices.html · devices.json
@@ -96,6 +97,9 @@ class RunFolder:
     def static(self) -> StaticFront | None:
         """The static front, where it has been made."""
         return read_record(StaticFront, self.static_file) if self.static_file.is_file() else None
+
+    def experiment_file(self, name: str) -> Path:
+        return self.path / "experiments" / f"{name}.json"
 
     def trial_folder(self, number: int) -> Path:
         return self.path / "trials" / str(number)

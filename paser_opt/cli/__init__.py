@@ -15,7 +15,22 @@ from typing import Any
 import typer
 
 from ..errors import PaserError
-from . import cache, compare, devices, export, pick, predict, profile, report, retarget, search, static, validate
+from . import (
+    cache,
+    compare,
+    devices,
+    experiment,
+    export,
+    pick,
+    predict,
+    profile,
+    record,
+    report,
+    retarget,
+    search,
+    static,
+    validate,
+)
 
 __all__ = ["app", "main"]
 
@@ -46,7 +61,10 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for module in (search, report, pick, retarget, compare, static, export, predict, profile, validate, devices, cache):
+for module in (
+    search, report, pick, retarget, compare, static, experiment, record, export, predict, profile, validate, devices,
+    cache,
+):  # fmt: skip
     app.command(name=module.__name__.rpartition(".")[2])(_stoppable(module.command))
 
 

@@ -7,30 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError, RunError
-from .options import Json, Quiet, default_folder
+from ..errors import ConfigError
+from .options import Json, Quiet, Reinforce, Seeds, TrialNumber, default_folder
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
     from ..compare.records import Comparison, Difference
-    from ..records import TrialRecord
-    from ..runs import RunFolder
 
 __all__ = ["command"]
 
 
 def command(
     target: Annotated[str, typer.Argument(help="Folder of a run, or a study by name or path.")],
-    trial: Annotated[int | None, typer.Option(min=0, help="Trial of the run (default: the front's knee).")] = None,
-    seeds: Annotated[
-        int, typer.Option(min=1, max=64, help="Seeds of initialisation, order and split; those not yet there train.")
-    ] = 1,
+    trial: TrialNumber = None,
+    seeds: Seeds = 1,
     points: Annotated[int, typer.Option(min=2, max=64, help="Values of λ each router is fitted for.")] = 6,
-    reinforce: Annotated[
-        bool, typer.Option(help="Train the published head by REINFORCE too (minutes a λ on two cores).")
-    ] = True,
+    reinforce: Reinforce = True,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: compare/ in the run).")] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -43,6 +37,7 @@ def command(
     """
     from ..catalog import load_device, load_study
     from ..report import write_comparison
+    from ..report.choice import chosen_trial
     from ..runs import RunFolder
     from ..search import Effort, compare_run, compare_study
     from .live import console, watching
@@ -50,7 +45,7 @@ def command(
     effort = Effort(seeds=seeds, points=points, reinforce=reinforce)
     if Path(target).is_dir():
         run = RunFolder.open(Path(target))
-        chosen = _trial(run, trial)
+        chosen = chosen_trial(run, trial)
         with watching(f"routers on trial {chosen.number} of {target}", quiet=quiet) as watcher:
             device = load_device(run.run().study.device)
             found = compare_run(run, chosen, effort=effort, device=device, progress=watcher)
@@ -68,18 +63,6 @@ def command(
     elif not quiet:
         console.print(_tables(found))
         console.print(f"page: [bold]{page}[/bold]   table: {page.with_suffix('.csv')}", soft_wrap=True)
-
-
-def _trial(run: RunFolder, number: int | None) -> TrialRecord:
-    from ..report.info import collect
-
-    info = collect(run)
-    chosen = info.knee if number is None else number
-    if chosen is None:
-        raise RunError(f"no trial of {run.path} is complete, so there is nothing to compare; search on")
-    if chosen not in {trial.number for trial in info.trials}:
-        raise RunError(f"{run.path} has no trial {chosen}; it has 0 to {len(info.trials) - 1}")
-    return info.trial(chosen)
 
 
 def _tables(found: Comparison) -> Group:

@@ -16,15 +16,23 @@ __all__ = [
     "Json",
     "Precision",
     "Quiet",
+    "Reinforce",
     "RunPath",
     "Runtime",
+    "Seeds",
     "StudyName",
+    "TrialNumber",
     "default_folder",
     "size_bytes",
 ]
 
 StudyName = Annotated[str, typer.Argument(help="A study in studies/ by name, or the path of a .toml file.")]
 RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/quickstart.")]
+TrialNumber = Annotated[int | None, typer.Option(min=0, help="Trial of the run (default: the front's knee).")]
+Seeds = Annotated[
+    int, typer.Option(min=1, max=64, help="Seeds of initialisation, order and split; those not yet there train.")
+]
+Reinforce = Annotated[bool, typer.Option(help="Train the published head by REINFORCE too (minutes a λ on two cores).")]
 Host = Annotated[
     str | None, typer.Option(help="Measure over ssh on this host, user@board (default: the device's, else here).")
 ]

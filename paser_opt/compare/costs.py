@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..cost import RoutePlan, predict
 from ..records import Cost, Entry
+from .curves import Points
 from .records import Axis
 
 __all__ = ["CostTable", "figures"]
@@ -59,6 +61,13 @@ class CostTable:
         least = self.least(step)
         costs = {axis: base + self._look_up(self.rising[axis], charged) for axis, base in figures(least).items()}
         return costs, least.paper_macs + self._look_up(self.rising_paper, charged)
+
+    def point(self, matrices: Tensor, route: Tensor, charged: Tensor, step: str, label: str) -> Points:
+        """One operating point: routes (N, P) that reach the confusion counts (N, K, K) and are charged (N, M)."""
+        costs, macs_paper = self.images(charged, step)
+        usage = F.one_hot(route, self.models).double().mean(dim=(0, 1))
+        axes = {axis: one[None] for axis, one in costs.items()}
+        return Points(matrices[None], axes, macs_paper[None], usage[None], (label,))
 
     def _look_up(self, rising: Tensor, charged: Tensor) -> Tensor:
         return rising.T.gather(0, charged * (torch.arange(self.models) > 0)).sum(dim=1)

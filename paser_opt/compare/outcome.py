@@ -15,7 +15,7 @@ from .curves import Points, at_budget, hypervolume
 from .records import AXES, Axis, Difference, FrontPoint, RouterResult
 from .statistics import Resamples, Statistic, compared, estimated, value
 
-__all__ = ["Box", "Group", "Lane", "box", "budgets", "results"]
+__all__ = ["Box", "Group", "Lane", "box", "budgets", "cost_of", "iou_of", "results"]
 
 Group = Literal["pipeline", "single model", "random", "rule", "learned", "oracle"]
 
@@ -97,7 +97,7 @@ def results(
         lanes = [each[name] for each in seeds]
         met = [lane.at(axis, budget) for lane, budget in zip(lanes, own, strict=True)]
         shown = [point or lane.cheapest(axis) for point, lane in zip(met, lanes, strict=True)]
-        iou, ratio = [_iou(one) for one in shown], [_iou_per_gflop(one) for one in shown]
+        iou, ratio = [iou_of(one) for one in shown], [_iou_per_gflop(one) for one in shown]
         iou_draws[name] = resamples.values(iou)
         volumes = {each: [_volume(lane.front(each), each, edge) for lane in lanes] for each, edge in boxes.items()}
         volume_draws[name] = {each: resamples.values(of_seed) for each, of_seed in volumes.items()}
@@ -167,14 +167,21 @@ def _front_differences(
     return by_name
 
 
-def _iou(point: Points) -> Statistic:
+def iou_of(point: Points) -> Statistic:
+    """Data-set IoU of one operating point."""
     return lambda weight: resampled_iou(weight, point.matrices[0])
+
+
+def cost_of(point: Points, axis: Axis) -> Statistic:
+    """Mean cost of an image at one operating point."""
+    cost = point.costs[axis][0].double()
+    return lambda weight: weight @ cost / weight.sum(dim=1)
 
 
 def _iou_per_gflop(point: Points) -> Statistic:
     """IoU over the mean GFLOPs, full convention: a ratio of means."""
-    gflops = point.costs["gflops"][0].double()
-    return lambda weight: resampled_iou(weight, point.matrices[0]) / (weight @ gflops / weight.sum(dim=1))
+    iou, gflops = iou_of(point), cost_of(point, "gflops")
+    return lambda weight: iou(weight) / gflops(weight)
 
 
 def _volume(front: Points, axis: Axis, edge: Box) -> Statistic:

@@ -8,7 +8,17 @@ from pydantic import Field
 
 from ..records import FORMAT, Quantity, Record
 
-__all__ = ["AXES", "Axis", "Comparison", "Difference", "Estimate", "FrontPoint", "RouterResult", "Verdict"]
+__all__ = [
+    "AXES",
+    "Axis",
+    "Comparison",
+    "Difference",
+    "Equivalence",
+    "Estimate",
+    "FrontPoint",
+    "RouterResult",
+    "Verdict",
+]
 
 Axis = Literal["gflops", "latency", "energy"]
 AXES: tuple[Axis, ...] = ("gflops", "latency", "energy")
@@ -37,6 +47,21 @@ class Difference(Record):
     p: float
     p_holm: float
     verdict: Verdict
+
+
+class Equivalence(Record):
+    """Whether two are the same within ``margin``: two one-sided tests at 5 %, paired over images and seeds.
+
+    The interval is the 90 % one that these tests look at. ``p_holm`` is adjusted over all that are tested together.
+    """
+
+    difference: float
+    low: float
+    high: float
+    margin: float
+    p: float
+    p_holm: float
+    verdict: Literal["equivalent", "not shown"]
 
 
 class FrontPoint(Record):

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .records import Difference, Estimate
+from .records import Difference, Equivalence, Estimate
 
-__all__ = ["Resamples", "Statistic", "compared", "draw", "estimated", "holm", "value"]
+__all__ = ["Resamples", "Statistic", "compared", "draw", "equivalent", "estimated", "holm", "value"]
 
 Statistic = Callable[[Tensor], Tensor]
 """Of one seed: how often each image counts (B, N) float64 → (B,)."""
@@ -67,8 +67,13 @@ def value(of_seed: Sequence[Statistic], images: Sequence[int]) -> float:
 
 def estimated(point: float, resampled: Tensor) -> Estimate:
     """The value with the 95 % percentile interval of its resamples (B,)."""
-    low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    low, high = _interval(resampled, 0.025)
     return Estimate(value=point, low=low, high=high)
+
+
+def _interval(resampled: Tensor, tail: float) -> tuple[float, float]:
+    low, high = torch.quantile(resampled, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return low, high
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -100,5 +105,31 @@ def compared(differences: dict[str, tuple[float, Tensor]]) -> dict[str, Differen
             p=p,
             p_holm=adjusted,
             verdict="not told apart" if adjusted >= 0.05 else "better" if point > 0 else "worse",
+        )
+    return found
+
+
+def equivalent(differences: dict[str, tuple[float, Tensor]], margin: float) -> dict[str, Equivalence]:
+    """Name → (difference, its resamples (B,)) to whether it lies within ± ``margin``, Holm over them all.
+
+    Two one-sided tests (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987) by the bootstrap: p is
+    the larger share of resamples at or beyond either margin, with one added to both counts. That no difference was
+    found says nothing here; only a small p shows that there is none worth the margin.
+    """
+    p_values = []
+    for _, resampled in differences.values():
+        beyond = max(int((resampled <= -margin).sum()), int((resampled >= margin).sum()))
+        p_values.append((beyond + 1) / (len(resampled) + 1))
+    found = {}
+    for (name, (point, resampled)), p, adjusted in zip(differences.items(), p_values, holm(p_values), strict=True):
+        low, high = _interval(resampled, 0.05)
+        found[name] = Equivalence(
+            difference=point,
+            low=low,
+            high=high,
+            margin=margin,
+            p=p,
+            p_holm=adjusted,
+            verdict="equivalent" if adjusted < 0.05 else "not shown",
         )
     return found

@@ -112,7 +112,7 @@ class Scorer:
             rules.append(("learned", self._policy("REINFORCE, published head", "reference", "reinforce")))
         rules.append(("oracle", OracleRouter()))
         for group, router in rules:
-            yield router.name, self._family(group, router)
+            yield router.name, self.family(group, router)
         step = self._step(entropy)
         yield f"{RANDOM}, pipeline's usage", self._single("random", self._twin(own, self.test, step))
         yield RANDOM, self._random(learned, step)
@@ -133,8 +133,8 @@ class Scorer:
     def _lane(self, group: Group, val: Points, test: Points) -> Lane:
         return Lane(group, test, {axis: upper_hull(val.cost(axis), val.iou()) for axis in val.costs})
 
-    def _family(self, group: Group, router: Router) -> Lane:
-        """One point for each λ."""
+    def family(self, group: Group, router: Router) -> Lane:
+        """One point for each λ: fitted on D_RL and val, val and test routed."""
         val, test = [], []
         for goal in self.goals:
             label = f"λ {goal.cost_weight:.3g}"
@@ -185,12 +185,7 @@ class Scorer:
         return Points.averaged([self._point(one, "random", tables, step) for one in draws])
 
     def _point(self, routes: Routes, label: str, tables: Labelled, step: str) -> Points:
-        costs, macs_paper = self.costs.images(routes.charged, step)
-        usage = F.one_hot(routes.route, routes.charged.shape[1]).double().mean(dim=(0, 1))
-        matrices = tables.routed(routes.route)
-        return Points(
-            matrices[None], {axis: one[None] for axis, one in costs.items()}, macs_paper[None], usage[None], (label,)
-        )
+        return self.costs.point(tables.routed(routes.route), routes.route, routes.charged, step, label)
 
     def _patches(self, model: int) -> Points:
         """f_i on every patch, without f_0."""

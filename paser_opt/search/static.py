@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Device, Space, Study, UNetConfig
+from ..config import Device, Space, UNetConfig
 from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
 from ..data import Part, load
 from ..errors import DeviceError, RunError
@@ -22,8 +22,9 @@ from ..progress import Progress
 from ..records import Rivalry, StaticFront, StaticModel, TrialRecord, Versus
 from ..routing import Screen, screening
 from ..runs import RunFolder
-from ..train import ArtifactStore, restore_pipeline, train_whole, training_device
+from ..train import restore_pipeline, train_whole
 from .objective import Bench, price
+from .pipelines import run_bench
 
 __all__ = ["static_front", "static_sizes"]
 
@@ -53,7 +54,7 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
     """
     with run.locked():
         record = run.run()
-        bench = _bench(run, record.study, device, progress)
+        bench = run_bench(run, record.study, load(record.study.data, progress=progress), device, progress)
         if bench.data.fingerprint != record.data.fingerprint:
             raise RunError(f"the data has changed since {run.path} was started: search anew, then compare")
         rows, matrices, notes = _Fronts(bench, device, run, int8).measure(static_sizes(record.study.space, models))
@@ -66,17 +67,6 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
         result = StaticFront(device=device.name, models=rows, against=against, notes=notes)
         result.write(run.static_file)
         return result
-
-
-def _bench(run: RunFolder, study: Study, device: Device, progress: Progress) -> Bench:
-    return Bench(
-        study=study,
-        data=load(study.data, progress=progress),
-        store=ArtifactStore(run.artifacts),
-        profile=open_profile(run.profile_file(device.name), open_bench(device)),
-        training_device=training_device(),
-        progress=progress,
-    )
 
 
 class _Fronts:

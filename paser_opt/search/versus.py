@@ -11,18 +11,16 @@ from datetime import datetime, timezone
 import optuna
 
 from ..compare.outcome import box, budgets, results
-from ..compare.records import AXES, Axis, Comparison
+from ..compare.records import Comparison
 from ..compare.statistics import draw
-from ..config import Device, PipelineConfig, Study
-from ..cost import cost_per_patch, open_bench, open_profile
+from ..config import Device, Study
 from ..data import load
-from ..errors import ConfigError, RunError
+from ..errors import ConfigError
 from ..progress import Progress
 from ..records import Quantity, TrialRecord
 from ..runs import RunFolder
-from ..train import ArtifactStore, Trained, restore_pipeline, training_device
 from .lanes import ENTROPY, LEARNED, ORACLE, PIPELINE, RANDOM, Effort, Scorer
-from .objective import Bench, Priced, price, train
+from .pipelines import SeededPipeline, trial_pipeline
 from .space import first_trials, suggest
 
 __all__ = ["Effort", "compare_run", "compare_study"]
@@ -37,12 +35,9 @@ def compare_run(
 
     Raises RunError for a trial that is not complete, weights that are gone, or data that has changed.
     """
-    record = run.run()
-    if trial.state != "complete":
-        raise RunError(f"trial {trial.number} of {run.path} is {trial.state}; compare a complete one")
+    pipeline = trial_pipeline(run, trial, device=device, progress=progress)
     with run.locked():
-        maker = _Maker(record.study, trial.pipeline, run, device, effort, progress)
-        return maker.comparison(f"{record.study.name}, trial {trial.number}", trial)
+        return _Maker(pipeline, effort).comparison(f"{pipeline.study.name}, trial {trial.number}")
 
 
 def compare_study(study: Study, run: RunFolder, *, effort: Effort, device: Device, progress: Progress) -> Comparison:
@@ -60,63 +55,28 @@ def compare_study(study: Study, run: RunFolder, *, effort: Effort, device: Devic
         data = load(study.data, progress=progress)
         chosen = optuna.trial.FixedTrial(dict(paper.params))
         config = suggest(chosen, study, channels=data.channels, classes=data.classes)  # type: ignore[arg-type]
-        return _Maker(study, config, run, device, effort, progress).comparison(study.name, None)
+        return _Maker(SeededPipeline(study, config, run, device, progress), effort).comparison(study.name)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Maker:
-    """One pipeline's configuration, and what it takes to train and price it from any seed."""
-
-    study: Study
-    config: PipelineConfig
-    run: RunFolder
-    device: Device
+    pipeline: SeededPipeline
     effort: Effort
-    progress: Progress
 
-    @property
-    def axis(self) -> Axis:
-        """The study's first cost, where it can be added up over patches."""
-        return next((axis for name in self.study.objectives for axis in AXES if axis == name), "latency")
-
-    def bench(self, seed: int) -> Bench:
-        """Initialisation, order and split vary together with the seed."""
-        data = self.study.data.model_copy(update={"seed": self.study.data.seed + seed})
-        return Bench(
-            study=self.study,
-            data=load(data, progress=self.progress),
-            store=ArtifactStore(self.run.artifacts),
-            profile=open_profile(self.run.profile_file(self.device.name), open_bench(self.device)),
-            training_device=training_device(),
-            progress=self.progress,
-        )
-
-    def trained(self, seed: int, bench: Bench, trial: TrialRecord | None) -> tuple[Priced, Trained]:
-        config = self.config.model_copy(update={"seed": self.config.seed + seed})
-        if trial and not seed and bench.data.fingerprint != self.run.run().data.fingerprint:
-            raise RunError(f"the data has changed since {self.run.path} was started; compare where it is as it was")
-        priced = price(config, bench)
-        if seed or trial is None:
-            return priced, train(priced, bench)
-        cost = cost_per_patch(priced.entries, priced.plan, config.reward_cost, priced.patches)
-        found = restore_pipeline(
-            config, bench.data, bench.store, cost, trial.weights, device=bench.training_device, progress=self.progress
-        )
-        return priced, found
-
-    def comparison(self, title: str, trial: TrialRecord | None) -> Comparison:
-        lanes = []
+    def comparison(self, title: str) -> Comparison:
+        pipeline, lanes = self.pipeline, []
+        axis, trial = pipeline.axis, pipeline.trial
         for seed in range(self.effort.seeds):
-            bench = self.bench(seed)
-            priced, trained = self.trained(seed, bench, trial)
-            scored = Scorer(bench, priced, trained, self.axis, self.effort)
+            bench = pipeline.bench(seed)
+            priced, trained = pipeline.trained(seed, bench)
+            scored = Scorer(bench, priced, trained, axis, self.effort)
             lanes.append(dict(scored.lanes()))
-        boxes = {axis: box(lanes, axis) for axis in lanes[0][PIPELINE].test.costs}
-        spent = budgets(lanes, self.axis, random=RANDOM, oracle=ORACLE)
+        boxes = {one: box(lanes, one) for one in lanes[0][PIPELINE].test.costs}
+        spent = budgets(lanes, axis, random=RANDOM, oracle=ORACLE)
         images = [one[PIPELINE].test.matrices.shape[1] for one in lanes]
-        self.progress.stage("bootstrap", 1)
+        pipeline.progress.stage("bootstrap", 1)
         routers = results(
-            lanes, self.axis, spent, boxes, draw(images, count=RESAMPLES),
+            lanes, axis, spent, boxes, draw(images, count=RESAMPLES),
             pipeline=PIPELINE, learned=LEARNED, random=RANDOM, oracle=ORACLE, energy=scored.energy,
         )  # fmt: skip
         return Comparison(
@@ -124,11 +84,11 @@ class _Maker:
             trial=trial.number if trial else None,
             seeds=list(range(self.effort.seeds)),
             images=images,
-            device=self.device.name,
-            axis=self.axis,
+            device=pipeline.device.name,
+            axis=axis,
             budgets=spent,
-            reference={axis: edge.reference for axis, edge in boxes.items()},
-            ideal={axis: edge.ideal for axis, edge in boxes.items()},
+            reference={one: edge.reference for one, edge in boxes.items()},
+            ideal={one: edge.ideal for one, edge in boxes.items()},
             resamples=RESAMPLES,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             routers=routers,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from paser_opt.compare.statistics import compared, draw, estimated, holm, value
+from paser_opt.compare.statistics import compared, draw, equivalent, estimated, holm, value
 from paser_opt.evaluate import bootstrap, data_iou, resampled_iou
 
 
@@ -46,3 +46,23 @@ def test_verdicts_by_hand():
     assert [found[name].p_holm for name in "abc"] == pytest.approx([0.04, 0.03, 1.0])
     assert [found[name].verdict for name in "abc"] == ["better", "worse", "not told apart"]
     assert (found["b"].low, found["b"].high) == (-0.2, -0.2)
+
+
+def test_equivalence_by_hand():
+    """Of 199 resamples 3 lie beyond +0.01, none below −0.01: p = 4 / 200; half of them beyond: p = 101 / 200."""
+    close, wide = torch.zeros(199, dtype=torch.float64), torch.zeros(199, dtype=torch.float64)
+    close[:3], wide[:100] = 0.02, 0.02
+    found = equivalent({"close": (0.0, close), "wide": (0.01, wide)}, 0.01)
+    assert [found[name].p for name in ("close", "wide")] == pytest.approx([0.02, 0.505])
+    assert [found[name].p_holm for name in ("close", "wide")] == pytest.approx([0.04, 0.505])
+    assert [found[name].verdict for name in ("close", "wide")] == ["equivalent", "not shown"]
+    assert (found["close"].low, found["wide"].high) == (0.0, 0.02)
+
+
+def test_what_is_equal_is_equivalent_and_an_unsure_zero_is_not():
+    """No difference on average over a wide spread: not told apart, and yet not shown to be equal."""
+    spread = torch.linspace(-0.05, 0.05, 1999, dtype=torch.float64)
+    same = torch.zeros(1999, dtype=torch.float64)
+    found = equivalent({"same": (0.0, same), "unsure": (0.0, spread)}, 0.01)
+    assert (found["same"].verdict, found["unsure"].verdict) == ("equivalent", "not shown")
+    assert compared({"unsure": (0.0, spread)})["unsure"].verdict == "not told apart"

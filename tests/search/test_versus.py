@@ -149,7 +149,7 @@ def test_what_cannot_be_compared_says_why(run, compared, tiny_study, tmp_path):
             progress=Silent(),
         )  # fmt: skip
     other = trial.model_copy(update={"state": "failed"})
-    with pytest.raises(RunError, match="is failed; compare a complete one"):
+    with pytest.raises(RunError, match="is failed; choose a complete one"):
         compare_run(run, other, effort=QUICK, device=CPU, progress=Silent())
     copied = RunFolder(tmp_path / "copy")
     shutil.copytree(run.path, copied.path)

@@ -1,0 +1,54 @@
+"""``paser-opt record``: a whole study of record, one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Json, Quiet, Reinforce, Seeds, StudyName, default_folder
+
+__all__ = ["command"]
+
+
+def command(
+    study: StudyName = "quickstart",
+    seeds: Seeds = 5,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all (default: the study's).")] = None,
+    reinforce: Reinforce = True,
+    run: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<study>).")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the page <study>.md.")] = Path("docs/results"),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Profile, search, static front, routers compared and every experiment on one study: all results on one page.
+
+    Stop it at any time: the same command goes on where it stopped.
+
+    Example: [bold]paser-opt record quickstart --seeds 5[/bold]
+    """
+    from ..catalog import load_device, load_study
+    from ..experiments.study import record_study
+    from ..runs import RunFolder
+    from ..search import Effort
+    from .experiment import shown
+    from .live import console, watching
+
+    chosen = load_study(study)
+    device = load_device(chosen.device)
+    folder = RunFolder(run or default_folder(chosen.name))
+    total = trials or chosen.trials
+    made_by = f"paser-opt record {chosen.name} --seeds {seeds} --trials {total}"
+    made_by += "" if reinforce else " --no-reinforce"
+    with watching(f"study of record: {chosen.name}", quiet=quiet, timeout_s=chosen.timeout_s) as watcher:
+        done = record_study(
+            chosen, folder, out, device=device, effort=Effort(seeds=seeds, reinforce=reinforce), trials=total,
+            command=made_by, watcher=watcher,
+        )  # fmt: skip
+    if json:
+        typer.echo(f"[{','.join(one.model_dump_json(indent=1) for one in done.experiments)}]")
+    elif not quiet:
+        for one in done.experiments:
+            console.print(shown(one))
+        console.print(f"page: [bold]{done.page}[/bold]   run: {done.run.path}", soft_wrap=True)

@@ -1,0 +1,184 @@
+"""Results as Markdown pages, made from records alone: one experiment, or a whole study of record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..compare.records import Comparison
+from ..records import Profile, Quantity, StaticFront
+from ..report import words
+from ..report.findings import findings
+from ..report.info import Info
+from ..report.versus import headline
+from .records import Cell, Column, ExperimentRecord, Origin, Sheet
+from .sheets import markdown, markdown_table
+
+__all__ = ["experiment_page", "study_page"]
+
+MADE = "Written by the run itself; not edited."
+
+
+def experiment_page(record: ExperimentRecord) -> str:
+    """One experiment with where it comes from."""
+    head = [f"# {record.origin.study}: {record.name}", f"{_capital(record.question)}. {MADE}", _origin(record.origin)]
+    return "\n\n".join([*head, *_experiment(record, level=2)])
+
+
+def study_page(
+    info: Info, comparison: Comparison, experiments: Sequence[ExperimentRecord], *, command: str, profile: Profile
+) -> str:
+    """A whole study of record."""
+    study, origin = info.run.study, experiments[0].origin
+    commands = [f"paser-opt profile {study.name}", f"paser-opt search {study.name}", f"paser-opt static {origin.run}"]
+    commands += [f"paser-opt compare {origin.run} --trial {origin.trial} --seeds {len(origin.seeds)}"]
+    commands += [line for one in experiments for line in one.origin.commands]
+    origin = origin.model_copy(update={"commands": [command]})
+    parts = [f"# {study.name}", f"{study.description} {MADE}".strip(), _origin(origin)]
+    parts.append("One after another, the same as\n\n```console\n" + "\n".join(f"$ {one}" for one in commands) + "\n```")
+    parts.append("## What to know")
+    parts.append("\n".join(f"- **{one.title}.** {one.text}" for one in findings(info)))
+    parts += ["## The front", markdown(_front(info))]
+    if info.static:
+        parts += ["## Single UNets on whole images", markdown(_static(info.static)), markdown(_against(info.static))]
+    parts += [f"## Routers on trial {origin.trial}", headline(comparison), markdown(_routers(comparison))]
+    parts.append("\n".join(f"- {note}" for note in comparison.notes))
+    for record in experiments:
+        parts += [f"## {_capital(record.name)}", f"{_capital(record.question)}.", *_experiment(record, level=3)]
+    stable = sum(entry.latency.stable for entry in profile.entries.values())
+    parts += [
+        "## The profile",
+        f"{len(profile.entries)} steps, {stable} of them settled; taken {profile.created} in "
+        f"{words.time(profile.seconds)}.",
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _experiment(record: ExperimentRecord, level: int) -> list[str]:
+    notes = "\n".join(f"- {note}" for note in record.findings.notes)
+    interval = f"Intervals: 95 %, {record.resamples:,} resamples of test images nested in seeds, paired; p by Holm."
+    return [notes, interval, *(markdown(sheet, level) for sheet in record.findings.sheets)]
+
+
+def _origin(origin: Origin) -> str:
+    rows = {
+        "command": "; ".join(f"`{command}`" for command in origin.commands),
+        "study": origin.study,
+        "trial": f"{origin.trial}: {origin.pipeline}",
+        "data": f"fingerprint `{origin.fingerprint[:16]}`, {origin.images[0]} test images",
+        "seeds": ", ".join(map(str, origin.seeds)),
+        "device": origin.machine,
+        "versions": ", ".join(f"{name} {number}" for name, number in origin.versions.items()),
+        "made": origin.created,
+    }
+    return markdown_table(["", ""], rows.items())
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+# --- what the run holds already -----------------------------------------------------------------------
+
+
+def _front(info: Info) -> Sheet:
+    rows: list[list[Cell]] = []
+    for number in info.front:
+        trial, point = info.trial(number), info.point(number)
+        evaluation = trial.test or trial.val
+        assert evaluation is not None  # a front member is complete
+        pipeline = trial.pipeline
+        rows.append(
+            [
+                f"{number}{' (knee)' if number == info.knee else ''}",
+                trial.tag or "sampled",
+                words.figure("iou", point.iou.value) if point.iou else None,
+                words.span(evaluation.iou, evaluation.iou_low, evaluation.iou_high) if trial.test else None,
+                words.quantity("latency", evaluation.cost.latency_s),
+                _measured(trial.measured_latency),
+                evaluation.cost.gflops,
+                evaluation.random.difference if evaluation.random else None,
+                words.usage(evaluation.usage),
+                f"{pipeline.cost_weight:.3g} · {pipeline.distill_weight:g} · {pipeline.mc_samples}",
+            ]
+        )
+    return Sheet(
+        title="Members, the cheapest first",
+        columns=[
+            Column(name="trial"),
+            Column(name="how it came"),
+            Column(name="IoU, val"),
+            Column(name="IoU, test"),
+            Column(name="latency"),
+            Column(name="end to end"),
+            Column(name="GFLOPs", kind="gflops"),
+            Column(name="over random", kind="difference"),
+            Column(name="usage"),
+            Column(name="λ · β · S"),
+        ],
+        rows=rows,
+    )
+
+
+def _measured(value: Quantity | None) -> str | None:
+    return words.quantity("latency", value) if value else None
+
+
+def _static(front: StaticFront) -> Sheet:
+    rows: list[list[Cell]] = [
+        [
+            row.name,
+            f"{row.params:,}",
+            row.latency.median_s,
+            row.val_iou,
+            words.span(row.test_iou, row.test_low, row.test_high),
+        ]
+        for row in sorted(front.models, key=lambda one: one.latency.median_s)
+    ]
+    columns = [Column(name="model"), Column(name="parameters"), Column(name="latency", kind="latency")]
+    columns += [Column(name="IoU, val", kind="iou"), Column(name="IoU, test")]
+    return Sheet(title="Alone", columns=columns, rows=rows, notes=front.notes)
+
+
+def _against(front: StaticFront) -> Sheet:
+    rows: list[list[Cell]] = []
+    for one in front.against:
+        versus = one.versus
+        less = f"{versus.difference:+.3f} ({versus.low:+.3f} … {versus.high:+.3f})" if versus else None
+        rows.append([str(one.trial), one.latency_s, versus.baseline if versus else "none is as fast", less])
+    columns = [Column(name="trial"), Column(name="latency", kind="latency")]
+    columns += [Column(name="single model that is no slower"), Column(name="IoU, route less model (95 %)")]
+    return Sheet(title="Against the routes", columns=columns, rows=rows)
+
+
+def _routers(comparison: Comparison) -> Sheet:
+    axis = comparison.axis
+    rows: list[list[Cell]] = [
+        [
+            one.name,
+            one.iou,
+            one.latency_s.value,
+            one.gflops,
+            one.iou_per_gflop,
+            one.captured,
+            one.against,
+            *one.iou_at,
+            one.hypervolume[axis],
+            one.front_against.get(axis),
+        ]
+        for one in comparison.routers
+    ]
+    columns = [
+        Column(name="router"),
+        Column(name="IoU", kind="iou"),
+        Column(name="latency", kind="latency"),
+        Column(name="GFLOPs", kind="gflops"),
+        Column(name="IoU/GFLOP", kind="ratio"),
+        Column(name="oracle's gain captured", kind="share"),
+        Column(name="pipeline less this", kind="difference"),
+    ]
+    columns += [Column(name=f"IoU at {words.figure(axis, at)}", kind="iou") for at in comparison.budgets]
+    columns += [
+        Column(name="hypervolume", kind="ratio"),
+        Column(name="expected reward's front less this", kind="difference"),
+    ]
+    return Sheet(title=f"At the pipeline's {words.TITLES[axis]}, and whole fronts", columns=columns, rows=rows)

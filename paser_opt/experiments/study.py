@@ -1,0 +1,56 @@
+"""A study of record: profile, search, static front, routers compared, every experiment, one page written by the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..compare.records import Comparison
+from ..config import Device, Study
+from ..records import write_text
+from ..report import write_comparison, write_report
+from ..report.choice import chosen_trial
+from ..report.info import collect
+from ..runs import RunFolder
+from ..search import Effort, Watcher, compare_run, profile_study, search, static_front
+from . import NAMES
+from .page import study_page
+from .records import ExperimentRecord
+from .runner import run_experiments
+
+__all__ = ["StudyOfRecord", "record_study"]
+
+STATIC_MODELS = 6
+
+
+@dataclass(frozen=True)
+class StudyOfRecord:
+    """What was done, and where it is written."""
+
+    page: Path
+    run: RunFolder
+    comparison: Comparison
+    experiments: list[ExperimentRecord]
+
+
+def record_study(
+    study: Study, run: RunFolder, out: Path, *, device: Device, effort: Effort, trials: int, command: str,
+    watcher: Watcher,
+) -> StudyOfRecord:  # fmt: skip
+    """Everything there is to say of ``study``, into ``out``/<study>.md; on the trial at the front's knee.
+
+    Each step goes on where it stopped: measured steps, finished trials and trained stages are kept in ``run``.
+    ``command`` is what the page says it was made by. Raises what the steps raise.
+    """
+    with run.locked():
+        profile = profile_study(study, device, run.profile_file(device.name), energy=True, progress=watcher)
+    search(study, run.path, device=device, trials=trials, timeout_s=study.timeout_s, watcher=watcher)
+    static_front(run, device=device, models=STATIC_MODELS, int8=True, progress=watcher)
+    write_report(run)
+    trial = chosen_trial(run, None)
+    comparison = compare_run(run, trial, effort=effort, device=device, progress=watcher)
+    write_comparison(comparison, run.path / "compare")
+    experiments = run_experiments(list(NAMES), run, trial, seeds=effort.seeds, device=device, progress=watcher)
+    page = out / f"{study.name}.md"
+    write_text(page, study_page(collect(run), comparison, experiments, command=command, profile=profile))
+    return StudyOfRecord(page, run, comparison, experiments)
