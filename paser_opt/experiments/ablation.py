@@ -29,7 +29,10 @@ FULL = "full pipeline"
 def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     """One sheet, a row a part that is taken away."""
     config = subjects[0].trained.config
-    notes = ["f_0 alone: f_0 of that row keeps every patch, S as in the pipeline."]
+    notes = [
+        "f_0 alone: f_0 of that row keeps every patch, S as in the pipeline.",
+        "Random routes are charged the policy's step.",
+    ]
     changes: dict[str, dict[str, object]] = {
         "no distillation (β = 0)": {"distill_weight": 0.0},
         "no fine-tuning": {"finetune_epochs": 0},

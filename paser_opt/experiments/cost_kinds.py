@@ -41,7 +41,7 @@ BUDGETS = (0.25, 0.5, 0.75)
 class Lane:
     """The policies trained for one kind of cost on one seed."""
 
-    val: Points  # POINTS operating points
+    val: Points  # L = 1 + POINTS operating points, the first of them f_0 on everything
     test: Points
     believed: Tensor  # (L,) latency on val that its own price makes believe, s
 
@@ -53,7 +53,7 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     budgets = _budgets(subjects[0].costs, subjects[0].priced)
     notes = [
         f"A policy of its own for each of {POINTS} λ and each cost, on the same UNets; points are mixed by a coin per "
-        "image to meet a budget, and val decides which ones.",
+        "image to meet a budget, and val decides which ones. Where they are too dear, f_0 keeps every patch.",
         "Believed: latency of f_m alone on every patch, times what the route costs by that price over what f_m costs.",
         "Really: predicted from the device's profile, every pass, policy, splitting and stitching included.",
         *notes,
@@ -78,7 +78,7 @@ def _lane(subject: Subject, kind: CostKind) -> Lane:
     cost = torch.tensor(cost_per_patch(priced.entries, priced.plan, kind, priced.patches))
     val = subject.trained.tables("val")
     weights = sweep(gains(val.hard, val.soft, config.training.reward), cost, POINTS)
-    points: dict[str, list[Points]] = {"val": [], "test": []}
+    points = {split: [_kept(subject, split)] for split in ("val", "test")}
     for weight in weights:
         changed = config.model_copy(update={"reward_cost": kind, "cost_weight": weight})
         trained = retrained(subject, price(changed, subject.bench))
@@ -87,6 +87,13 @@ def _lane(subject: Subject, kind: CostKind) -> Lane:
             found.append(point(subject.costs, table, trained.route(table), f"λ {weight:.3g}"))
     joined = {split: Points.joined(found) for split, found in points.items()}
     return Lane(joined["val"], joined["test"], believed_latency_s(kind, joined["val"], priced))
+
+
+def _kept(subject: Subject, split: str) -> Points:
+    """f_0 keeps every patch: what a route falls back to where nothing else is cheap enough."""
+    table = subject.trained.tables(split)
+    route = torch.zeros(table.hard.shape[:2], dtype=torch.long)
+    return point(subject.costs, table, route, "all kept")
 
 
 def believed_latency_s(kind: CostKind, points: Points, priced: Priced) -> Tensor:
@@ -175,7 +182,6 @@ def _at_equal(lanes: dict[CostKind, list[Lane]], budgets: Sequence[float], sampl
             Column(name="patches of f_0, f_1 …"),
         ],
         rows=rows,
-        notes=["–: on some seed the cheapest of its policies is dearer than that."],
     )
 
 

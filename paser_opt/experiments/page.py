@@ -11,7 +11,7 @@ from ..report.findings import findings
 from ..report.info import Info
 from ..report.versus import headline
 from .records import Cell, Column, ExperimentRecord, Origin, Sheet
-from .sheets import markdown, markdown_table
+from .sheets import listed, markdown, markdown_table
 
 __all__ = ["experiment_page", "study_page"]
 
@@ -24,37 +24,35 @@ def experiment_page(record: ExperimentRecord) -> str:
     return "\n\n".join([*head, *_experiment(record, level=2)])
 
 
-def study_page(
-    info: Info, comparison: Comparison, experiments: Sequence[ExperimentRecord], *, command: str, profile: Profile
-) -> str:
-    """A whole study of record."""
-    study, origin = info.run.study, experiments[0].origin
-    commands = [f"paser-opt profile {study.name}", f"paser-opt search {study.name}", f"paser-opt static {origin.run}"]
-    commands += [f"paser-opt compare {origin.run} --trial {origin.trial} --seeds {len(origin.seeds)}"]
-    commands += [line for one in experiments for line in one.origin.commands]
-    origin = origin.model_copy(update={"commands": [command]})
-    parts = [f"# {study.name}", f"{study.description} {MADE}".strip(), _origin(origin)]
-    parts.append("One after another, the same as\n\n```console\n" + "\n".join(f"$ {one}" for one in commands) + "\n```")
+def study_page(info: Info, comparison: Comparison, experiments: Sequence[ExperimentRecord], command: str) -> str:
+    """A whole study of record, made by ``command``."""
+    study, data, origin = info.run.study, info.run.data, experiments[0].origin
+    parts = [f"# {study.name}", f"{study.description} {MADE}".strip()]
+    parts.append(_origin(origin.model_copy(update={"commands": [command]})))
+    images = ", ".join(f"{count} {part}" for part, count in data.images.items())
+    parts.append(
+        f"{data.height} x {data.width} pixels, {len(data.class_names)} classes ({', '.join(data.class_names)}); "
+        f"images: {images}. {len(info.trials)} trials, profile of {_settled(info.profiles[origin.device])}."
+    )
     parts.append("## What to know")
-    parts.append("\n".join(f"- **{one.title}.** {one.text}" for one in findings(info)))
+    parts.append(listed(f"**{one.title}.** {one.text}" for one in findings(info)))
     parts += ["## The front", markdown(_front(info))]
     if info.static:
         parts += ["## Single UNets on whole images", markdown(_static(info.static)), markdown(_against(info.static))]
-    parts += [f"## Routers on trial {origin.trial}", headline(comparison), markdown(_routers(comparison))]
-    parts.append("\n".join(f"- {note}" for note in comparison.notes))
+    parts += [f"## Routers on trial {origin.trial}", f"{headline(comparison)}.", markdown(_routers(comparison))]
+    parts.append(listed(comparison.notes))
     for record in experiments:
         parts += [f"## {_capital(record.name)}", f"{_capital(record.question)}.", *_experiment(record, level=3)]
-    stable = sum(entry.latency.stable for entry in profile.entries.values())
-    parts += [
-        "## The profile",
-        f"{len(profile.entries)} steps, {stable} of them settled; taken {profile.created} in "
-        f"{words.time(profile.seconds)}.",
-    ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
+def _settled(profile: Profile) -> str:
+    stable = sum(entry.latency.stable for entry in profile.entries.values())
+    return f"{len(profile.entries)} steps, {stable} of them settled"
+
+
 def _experiment(record: ExperimentRecord, level: int) -> list[str]:
-    notes = "\n".join(f"- {note}" for note in record.findings.notes)
+    notes = listed(record.findings.notes)
     interval = f"Intervals: 95 %, {record.resamples:,} resamples of test images nested in seeds, paired; p by Holm."
     return [notes, interval, *(markdown(sheet, level) for sheet in record.findings.sheets)]
 
@@ -64,8 +62,8 @@ def _origin(origin: Origin) -> str:
         "command": "; ".join(f"`{command}`" for command in origin.commands),
         "study": origin.study,
         "trial": f"{origin.trial}: {origin.pipeline}",
-        "data": f"fingerprint `{origin.fingerprint[:16]}`, {origin.images[0]} test images",
-        "seeds": ", ".join(map(str, origin.seeds)),
+        "data": f"fingerprint `{origin.fingerprint}`",
+        "seeds (test images)": ", ".join(f"{seed} ({n})" for seed, n in zip(origin.seeds, origin.images, strict=True)),
         "device": origin.machine,
         "versions": ", ".join(f"{name} {number}" for name, number in origin.versions.items()),
         "made": origin.created,

@@ -8,7 +8,7 @@ from ..compare.records import Difference, Equivalence, Estimate
 from ..report import words
 from .records import Cell, Kind, Sheet
 
-__all__ = ["cell_text", "markdown", "markdown_table", "row_texts"]
+__all__ = ["cell_text", "listed", "markdown", "markdown_table", "row_texts"]
 
 
 def cell_text(cell: Cell, kind: Kind) -> str:
@@ -42,7 +42,11 @@ def markdown(sheet: Sheet, level: int = 3) -> str:
         f"{'#' * level} {sheet.title}",
         markdown_table([column.name for column in sheet.columns], row_texts(sheet)),
     ]
-    return "\n\n".join([*parts, *sheet.notes]) + "\n"
+    return "\n\n".join([*parts, listed(sheet.notes)]).rstrip() + "\n"
+
+
+def listed(notes: Iterable[str]) -> str:
+    return "\n".join(f"- {note}" for note in notes)
 
 
 def row_texts(sheet: Sheet) -> list[list[str]]:

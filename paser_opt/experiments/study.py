@@ -43,7 +43,7 @@ def record_study(
     ``command`` is what the page says it was made by. Raises what the steps raise.
     """
     with run.locked():
-        profile = profile_study(study, device, run.profile_file(device.name), energy=True, progress=watcher)
+        profile_study(study, device, run.profile_file(device.name), energy=True, progress=watcher)
     search(study, run.path, device=device, trials=trials, timeout_s=study.timeout_s, watcher=watcher)
     static_front(run, device=device, models=STATIC_MODELS, int8=True, progress=watcher)
     write_report(run)
@@ -52,5 +52,5 @@ def record_study(
     write_comparison(comparison, run.path / "compare")
     experiments = run_experiments(list(NAMES), run, trial, seeds=effort.seeds, device=device, progress=watcher)
     page = out / f"{study.name}.md"
-    write_text(page, study_page(collect(run), comparison, experiments, command=command, profile=profile))
+    write_text(page, study_page(collect(run), comparison, experiments, command))
     return StudyOfRecord(page, run, comparison, experiments)
