@@ -42,7 +42,8 @@ def study_page(info: Info, comparison: Comparison, experiments: Sequence[Experim
     parts += [f"## Routers on trial {origin.trial}", f"{headline(comparison)}.", markdown(_routers(comparison))]
     parts.append(listed(comparison.notes))
     for record in experiments:
-        parts += [f"## {_capital(record.name)}", f"{_capital(record.question)}.", *_experiment(record, level=3)]
+        question = f"{_capital(record.question)}. Alone: `{'; '.join(record.origin.commands)}`."
+        parts += [f"## {_capital(record.name)}", question, *_experiment(record, level=3)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -1,6 +1,7 @@
 """Every command: help with an example, one clear line and exit code 2 for what a user can mend."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,10 +18,12 @@ def test_the_commands():
         "cache",
         "compare",
         "devices",
+        "experiment",
         "export",
         "pick",
         "predict",
         "profile",
+        "record",
         "report",
         "retarget",
         "search",
@@ -167,6 +170,51 @@ def test_compare_what_is_not_there(searched, paser_opt, tmp_path, tiny_toml):
     one_line(paser_opt("compare", tmp_path), "holds no run")
     one_line(paser_opt("compare", "quickstrat"), "did you mean quickstart?")
     one_line(paser_opt("compare", tiny_toml, "--trial", "1"), "--trial names a trial of a run")
+
+
+def test_an_experiment_on_a_run(searched, paser_opt, tmp_path):
+    folder, _ = searched
+    page = tmp_path / "pages" / "mc.md"
+    done = paser_opt("experiment", "mc-samples", folder, "--trial", "2", "--out", page)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "Passes of f_0" in done.stderr
+    text = page.read_text(encoding="utf-8")
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert run["data"]["fingerprint"] in text and "--trial 2 --seeds 1" in text
+    assert str(folder.parent) not in text
+    again = paser_opt("experiment", "mc-samples", folder, "--trial", "2", "--json", "-q")
+    record = (folder / "experiments" / "mc-samples.json").read_text(encoding="utf-8")
+    assert json.loads(again.stdout) == json.loads(record)
+    assert again.stderr == ""
+
+
+def test_an_experiment_that_is_not_there(searched, paser_opt, tmp_path):
+    folder, _ = searched
+    help_text = paser_opt("experiment", "--help").stdout
+    for name in ("adaptability", "mc-samples", "cost-kinds", "ablation"):
+        assert name in help_text
+    one_line(paser_opt("experiment", "ablatoin", folder), "did you mean ablation?", "cost-kinds")
+    one_line(paser_opt("experiment", "ablation", folder, "--trial", "9"), "has no trial 9")
+    one_line(paser_opt("experiment", "ablation", tmp_path), "holds no run")
+    (tmp_path / "file").write_text("")
+    out = ("--out", tmp_path / "file" / "page.md", "-q")
+    one_line(paser_opt("experiment", "mc-samples", folder, "--trial", "2", *out), "cannot write", "file")
+    one_line(paser_opt("record", "quickstrat", "-q"), "did you mean quickstart?")
+
+
+def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_path):
+    options = ("--trials", "3", "--seeds", "1", "--no-reinforce", "--run", run_folder(), "--out", tmp_path / "results")
+    done = paser_opt("record", tiny_toml, *options, "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    names = [record["name"] for record in json.loads(done.stdout)]
+    assert names == ["adaptability", "mc-samples", "cost-kinds", "ablation"]
+    text = (tmp_path / "results" / "tiny.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings[:2] == ["What to know", "The front"] and headings[3].startswith("Routers on trial")
+    assert headings[4:] == ["Adaptability", "Mc-samples", "Cost-kinds", "Ablation"]
+    assert "paser-opt record tiny --seeds 1 --trials 3 --no-reinforce" in text
+    assert str(tmp_path) not in text
 
 
 def test_retarget_and_a_report_beside(searched, paser_opt, tmp_path):
