@@ -18,7 +18,7 @@ from ..compare.costs import CostTable, figures
 from ..compare.curves import Points, at_budget, upper_hull
 from ..compare.outcome import cost_of, iou_of
 from ..compare.records import Axis
-from ..compare.statistics import compared
+from ..compare.statistics import Statistic, compared
 from ..config import CostKind
 from ..cost import alone, cost_per_patch
 from ..records import Quantity
@@ -195,7 +195,7 @@ def _chosen(lanes: dict[CostKind, list[Lane]], budgets: Sequence[float], sample:
             if len(points) == len(met):
                 found = [
                     sample.estimate([cost_of(one, "latency") for one in points]),
-                    sum(one.cost("latency")[0].item() for one in points) / len(points) / budget - 1,
+                    sample.estimate([_over(one, budget) for one in points]),
                     sample.estimate([iou_of(one) for one in points]),
                     _usage(points),
                 ]
@@ -213,6 +213,11 @@ def _chosen(lanes: dict[CostKind, list[Lane]], budgets: Sequence[float], sample:
         rows=rows,
         notes=["Below the budget: by that price its best policy on val is cheaper, so nothing more is spent."],
     )
+
+
+def _over(point: Points, budget_s: float) -> Statistic:
+    latency_s = cost_of(point, "latency")
+    return lambda weight: latency_s(weight) / budget_s - 1
 
 
 def _usage(points: Sequence[Points]) -> str:
