@@ -52,6 +52,10 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
         twin(one.costs, one.test, one.trained.route(one.test), one.trained.config.seed) for one in subjects
     ]
     rows["entropy threshold, same cost"] = [_threshold(one) for one in subjects]
+    idle = [name for name in changes if _same(rows[name], rows[FULL])]
+    notes += [
+        f"With {name} every test image scores as with the full pipeline: that part did nothing." for name in idle
+    ]
     return Findings(sheets=[ablated(rows, smallest, sample)], notes=notes)
 
 
@@ -64,6 +68,10 @@ def variant(subject: Subject, change: Mapping[str, object]) -> Subject:
     changed = config.model_copy(update={**own, "training": stages})
     pipeline = replace(subject.pipeline, config=changed, trial=None)
     return Subject(pipeline, subject.seed, subject.bench, *pipeline.trained(subject.seed, subject.bench))
+
+
+def _same(points: Sequence[Points], others: Sequence[Points]) -> bool:
+    return all(torch.equal(one.matrices, other.matrices) for one, other in zip(points, others, strict=True))
 
 
 def _kept(subject: Subject) -> Points:
