@@ -53,9 +53,7 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     ]
     rows["entropy threshold, same cost"] = [_threshold(one) for one in subjects]
     idle = [name for name in changes if _same(rows[name], rows[FULL])]
-    notes += [
-        f"With {name} every test image scores as with the full pipeline: that part did nothing." for name in idle
-    ]
+    notes += [f"With {name} every test image scores as with the full pipeline: that part did nothing." for name in idle]
     return Findings(sheets=[ablated(rows, smallest, sample)], notes=notes)
 
 

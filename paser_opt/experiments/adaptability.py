@@ -140,6 +140,7 @@ def _together(seeds: Seeds, unseen: Sequence[Shift], sample: Sample) -> Sheet:
             [
                 name,
                 sample.estimate([iou_of(seed[AS_TRAINED][name]) for seed in seeds]),
+                sample.estimate([_mean([iou_of(seed[shift][name]) for shift in unseen]) for seed in seeds]),
                 estimated(*drops[name]),
                 against.get(name),
                 as_trained,
@@ -153,6 +154,7 @@ def _together(seeds: Seeds, unseen: Sequence[Shift], sample: Sample) -> Sheet:
         columns=[
             Column(name="route"),
             Column(name="IoU as trained", kind="iou"),
+            Column(name="mean IoU, corrupted", kind="iou"),
             Column(name="mean drop", kind="share"),
             Column(name="drop less the pipeline's", kind="change"),
             Column(name="sent on as trained", kind="share"),
