@@ -18,7 +18,7 @@ from ..compare.statistics import compared
 from ..config import PipelineConfig
 from ..routers import EntropyRouter
 from ..search.lanes import Effort, Scorer
-from .base import Sample, Subject, less, point, sent_on, twin
+from .base import Sample, Subject, kept, less, mean_gflops, sent_on, twin
 from .records import Cell, Column, Findings, Sheet
 
 __all__ = ["ablated", "run", "variant"]
@@ -44,10 +44,10 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
         notes.append("The study does not fine-tune, so there is no fine-tuning to take away.")
         del changes["no fine-tuning"]
     rows: dict[str, list[Points]] = {FULL: [one.own for one in subjects]}
-    smallest = {FULL: [_kept(one) for one in subjects]}
+    smallest = {FULL: [kept(one) for one in subjects]}
     for name, change in changes.items():
         varied = [variant(one, change) for one in subjects]
-        rows[name], smallest[name] = [one.own for one in varied], [_kept(one) for one in varied]
+        rows[name], smallest[name] = [one.own for one in varied], [kept(one) for one in varied]
     rows["random route, same usage"] = [
         twin(one.costs, one.test, one.trained.route(one.test), one.trained.config.seed) for one in subjects
     ]
@@ -72,11 +72,6 @@ def _same(points: Sequence[Points], others: Sequence[Points]) -> bool:
     return all(torch.equal(one.matrices, other.matrices) for one, other in zip(points, others, strict=True))
 
 
-def _kept(subject: Subject) -> Points:
-    route = torch.zeros(subject.test.hard.shape[:2], dtype=torch.long)
-    return point(subject.costs, subject.test, route)
-
-
 def _threshold(subject: Subject) -> Points:
     """Fitted on val at several λ; met at the pipeline's own mean cost, or as near as it comes."""
     axis = subject.pipeline.axis
@@ -95,7 +90,7 @@ def ablated(rows: Mapping[str, Sequence[Points]], smallest: Mapping[str, Sequenc
             sample.estimate([iou_of(one) for one in points]),
             against.get(name),
             sample.estimate([cost_of(one, "latency") for one in points]),
-            sum(one.cost("gflops")[0].item() for one in points) / len(points),
+            mean_gflops(points),
             sent_on(points),
             sample.estimate([iou_of(one) for one in smallest[name]]) if name in smallest else None,
         ]

@@ -23,7 +23,19 @@ from ..search.pipelines import SeededPipeline
 from ..train import Table, Tensors, Trained, restore_pipeline, train_policy
 from .records import Findings
 
-__all__ = ["Experiment", "Sample", "Subject", "less", "point", "retrained", "sent_on", "subject", "twin"]
+__all__ = [
+    "Experiment",
+    "Sample",
+    "Subject",
+    "kept",
+    "less",
+    "mean_gflops",
+    "point",
+    "retrained",
+    "sent_on",
+    "subject",
+    "twin",
+]
 
 RESAMPLES = 2000
 DRAWS = 16
@@ -64,6 +76,10 @@ def subject(pipeline: SeededPipeline, seed: int) -> Subject:
     return Subject(pipeline, seed, bench, *pipeline.trained(seed, bench))
 
 
+Drawn = tuple[float, Tensor]
+"""A figure and its resamples (B,)."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """Resamples over images nested in seeds: every figure of an experiment meets the same ones."""
@@ -82,10 +98,6 @@ class Sample:
 
     def estimate(self, of_seed: Sequence[Statistic]) -> Estimate:
         return estimated(*self.both(of_seed))
-
-
-Drawn = tuple[float, Tensor]
-"""A figure and its resamples (B,)."""
 
 
 def less(one: Drawn, other: Drawn) -> Drawn:
@@ -109,6 +121,17 @@ def twin(costs: CostTable, table: Table, route: Tensor, seed: int) -> Points:
     """The expectation over random routes that send exactly as many patches to each model as ``route`` (N, P)."""
     draws = random_matched(route, draws=DRAWS, seed=seed)
     return Points.averaged([point(costs, table, one, "random") for one in draws])
+
+
+def kept(subject: Subject, split: str = "test") -> Points:
+    """f_0 keeps every patch."""
+    table = subject.trained.tables(split)
+    return point(subject.costs, table, torch.zeros(table.hard.shape[:2], dtype=torch.long), "all kept")
+
+
+def mean_gflops(points: Sequence[Points]) -> float:
+    """Of an image, mean over seeds; full convention."""
+    return sum(one.cost("gflops")[0].item() for one in points) / len(points)
 
 
 def sent_on(points: Sequence[Points]) -> float:

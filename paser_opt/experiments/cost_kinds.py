@@ -8,7 +8,7 @@ its model, no Monte-Carlo passes, no policy), by FLOPs, or by energy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -23,9 +23,9 @@ from ..config import CostKind
 from ..cost import alone, cost_per_patch
 from ..records import Quantity
 from ..search.lanes import sweep
-from ..search.objective import Priced, price
+from ..search.objective import Priced
 from ..train import gains
-from .base import Sample, Subject, less, point, retrained
+from .base import Sample, Subject, kept, less, point, retrained
 from .records import Cell, Column, Findings, Sheet
 
 __all__ = ["believed_latency_s", "run"]
@@ -78,22 +78,15 @@ def _lane(subject: Subject, kind: CostKind) -> Lane:
     cost = torch.tensor(cost_per_patch(priced.entries, priced.plan, kind, priced.patches))
     val = subject.trained.tables("val")
     weights = sweep(gains(val.hard, val.soft, config.training.reward), cost, POINTS)
-    points = {split: [_kept(subject, split)] for split in ("val", "test")}
+    points = {split: [kept(subject, split)] for split in ("val", "test")}
     for weight in weights:
         changed = config.model_copy(update={"reward_cost": kind, "cost_weight": weight})
-        trained = retrained(subject, price(changed, subject.bench))
+        trained = retrained(subject, replace(priced, config=changed))
         for split, found in points.items():
             table = trained.tables(split)
             found.append(point(subject.costs, table, trained.route(table), f"λ {weight:.3g}"))
     joined = {split: Points.joined(found) for split, found in points.items()}
     return Lane(joined["val"], joined["test"], believed_latency_s(kind, joined["val"], priced))
-
-
-def _kept(subject: Subject, split: str) -> Points:
-    """f_0 keeps every patch: what a route falls back to where nothing else is cheap enough."""
-    table = subject.trained.tables(split)
-    route = torch.zeros(table.hard.shape[:2], dtype=torch.long)
-    return point(subject.costs, table, route, "all kept")
 
 
 def believed_latency_s(kind: CostKind, points: Points, priced: Priced) -> Tensor:

@@ -14,7 +14,7 @@ from ..compare.curves import Points
 from ..compare.outcome import cost_of, iou_of
 from ..compare.statistics import compared, equivalent
 from ..search.objective import price
-from .base import Sample, Subject, less, point, retrained, sent_on
+from .base import Sample, Subject, less, mean_gflops, point, retrained, sent_on
 from .records import Cell, Column, Findings, Sheet
 
 __all__ = ["MARGIN", "SAMPLES", "compared_samples", "run"]
@@ -55,7 +55,7 @@ def compared_samples(points: dict[int, list[Points]], reference: int, sample: Sa
             same.get(str(samples)),
             differ.get(str(samples)),
             sample.estimate([cost_of(one, "latency") for one in of_seed]),
-            sum(one.cost("gflops")[0].item() for one in of_seed) / len(of_seed),
+            mean_gflops(of_seed),
             sent_on(of_seed),
         ]
         for samples, of_seed in points.items()
