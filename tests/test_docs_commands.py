@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 ORDER = (
     "devices", "profile", "search", "report", "pick", "retarget", "export", "predict", "validate", "compare", "static",
-    "cache",
+    "experiment", "record", "cache",
 )  # fmt: skip
 NO_BOARD = "--estimate"
 """What stands in for the board of the docs, which nobody has here."""
@@ -36,6 +36,8 @@ def shown() -> list[list[str]]:
                 arguments += ["--trials", "2", "--out", f"runs/{len(found)}"]  # a run of its own
             if arguments[0] == "validate":
                 arguments += ["--families", "1"]
+            if arguments[0] == "record":
+                arguments += ["--trials", "3", "--seeds", "1"]
             found[tuple(arguments)] = None
 
     def place(arguments: list[str]) -> tuple[int, bool]:
