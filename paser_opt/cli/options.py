@@ -22,6 +22,7 @@ __all__ = [
     "Seeds",
     "StudyName",
     "TrialNumber",
+    "Widths",
     "default_folder",
     "size_bytes",
 ]
@@ -33,6 +34,7 @@ Seeds = Annotated[
     int, typer.Option(min=1, max=64, help="Seeds of initialisation, order and split; those not yet there train.")
 ]
 Reinforce = Annotated[bool, typer.Option(help="Train the published head by REINFORCE too (minutes a λ on two cores).")]
+Widths = Annotated[int, typer.Option(min=2, max=16, help="Widths of single UNets, from the smallest to the largest.")]
 Host = Annotated[
     str | None, typer.Option(help="Measure over ssh on this host, user@board (default: the device's, else here).")
 ]

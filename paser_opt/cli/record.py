@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Quiet, Reinforce, Seeds, StudyName, default_folder
+from .options import Json, Quiet, Reinforce, Seeds, StudyName, Widths, default_folder
 
 __all__ = ["command"]
 
@@ -16,6 +16,7 @@ def command(
     study: StudyName = "quickstart",
     seeds: Seeds = 5,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all (default: the study's).")] = None,
+    models: Widths = 6,
     reinforce: Reinforce = True,
     run: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<study>).")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page <study>.md.")] = Path("docs/results"),
@@ -39,12 +40,12 @@ def command(
     device = load_device(chosen.device)
     folder = RunFolder(run or default_folder(chosen.name))
     total = trials or chosen.trials
-    made_by = f"paser-opt record {chosen.name} --seeds {seeds} --trials {total}"
+    made_by = f"paser-opt record {chosen.name} --seeds {seeds} --trials {total} --models {models}"
     made_by += "" if reinforce else " --no-reinforce"
     with watching(f"study of record: {chosen.name}", quiet=quiet, timeout_s=chosen.timeout_s) as watcher:
         done = record_study(
             chosen, folder, out, device=device, effort=Effort(seeds=seeds, reinforce=reinforce), trials=total,
-            command=made_by, watcher=watcher,
+            models=models, command=made_by, watcher=watcher, say=(lambda step: None) if quiet else console.print,
         )  # fmt: skip
     if json:
         typer.echo(f"[{','.join(one.model_dump_json(indent=1) for one in done.experiments)}]")

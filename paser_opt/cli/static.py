@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Json, Quiet, RunPath
+from .options import Json, Quiet, RunPath, Widths
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +18,7 @@ __all__ = ["command"]
 
 def command(
     run: RunPath,
-    models: Annotated[int, typer.Option(min=2, max=16, help="Widths, from the smallest to the largest.")] = 6,
+    models: Widths = 6,
     int8: Annotated[bool, typer.Option(help="Quantize each to int8 too, by ONNX Runtime.")] = True,
     json: Json = False,
     quiet: Quiet = False,

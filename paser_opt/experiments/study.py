@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,6 @@ from .runner import run_experiments
 
 __all__ = ["StudyOfRecord", "record_study"]
 
-STATIC_MODELS = 6
-
 
 @dataclass(frozen=True)
 class StudyOfRecord:
@@ -34,22 +33,37 @@ class StudyOfRecord:
 
 
 def record_study(
-    study: Study, run: RunFolder, out: Path, *, device: Device, effort: Effort, trials: int, command: str,
+    study: Study,
+    run: RunFolder,
+    out: Path,
+    *,
+    device: Device,
+    effort: Effort,
+    trials: int,
+    models: int,
+    command: str,
     watcher: Watcher,
-) -> StudyOfRecord:  # fmt: skip
+    say: Callable[[str], object],
+) -> StudyOfRecord:
     """Everything there is to say of ``study``, into ``out``/<study>.md; on the trial at the front's knee.
 
-    Each step goes on where it stopped: measured steps, finished trials and trained stages are kept in ``run``.
-    ``command`` is what the page says it was made by. Raises what the steps raise.
+    ``models``: widths of the static front. ``command`` is what the page says it was made by; ``say`` is told each step.
+    Each step goes on where it stopped: measured steps, finished trials and trained stages are kept in ``run``. Raises
+    what the steps raise.
     """
+    say("profile")
     with run.locked():
         profile_study(study, device, run.profile_file(device.name), energy=True, progress=watcher)
+    say("search")
     search(study, run.path, device=device, trials=trials, timeout_s=study.timeout_s, watcher=watcher)
-    static_front(run, device=device, models=STATIC_MODELS, int8=True, progress=watcher)
+    say("single UNets on whole images")
+    static_front(run, device=device, models=models, int8=True, progress=watcher)
     write_report(run)
     trial = chosen_trial(run, None)
+    say(f"routers on trial {trial.number}, {effort.seeds} seeds")
     comparison = compare_run(run, trial, effort=effort, device=device, progress=watcher)
     write_comparison(comparison, run.path / "compare")
+    say(", ".join(NAMES))
     experiments = run_experiments(list(NAMES), run, trial, seeds=effort.seeds, device=device, progress=watcher)
     page = out / f"{study.name}.md"
     write_text(page, study_page(collect(run), comparison, experiments, command))

@@ -204,7 +204,19 @@ def test_an_experiment_that_is_not_there(searched, paser_opt, tmp_path):
 
 
 def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_path):
-    options = ("--trials", "3", "--seeds", "1", "--no-reinforce", "--run", run_folder(), "--out", tmp_path / "results")
+    options = (
+        "--trials",
+        "3",
+        "--seeds",
+        "1",
+        "--models",
+        "2",
+        "--no-reinforce",
+        "--run",
+        run_folder(),
+        "--out",
+        tmp_path / "results",
+    )
     done = paser_opt("record", tiny_toml, *options, "--json", "-q")
     assert done.returncode == 0, done.stderr
     names = [record["name"] for record in json.loads(done.stdout)]
@@ -213,7 +225,7 @@ def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_pat
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings[:2] == ["What to know", "The front"] and headings[3].startswith("Routers on trial")
     assert headings[4:] == ["Adaptability", "Mc-samples", "Cost-kinds", "Ablation"]
-    assert "paser-opt record tiny --seeds 1 --trials 3 --no-reinforce" in text
+    assert "paser-opt record tiny --seeds 1 --trials 3 --models 2 --no-reinforce" in text
     assert str(tmp_path) not in text
 
 
