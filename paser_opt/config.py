@@ -79,6 +79,7 @@ Scale = Annotated[float, AfterValidator(_scale)]
 Base = Annotated[int, Field(ge=2, le=256, multiple_of=2)]
 Depth = Annotated[int, Field(ge=1, le=6)]
 Halo = Annotated[int, Field(ge=0, le=64)]
+Context = Literal["none", "screen"]
 Side = Annotated[int, Field(ge=8, le=16384)]
 
 
@@ -207,6 +208,7 @@ class PipelineConfig(Config):
     models: tuple[UNetConfig, ...] = Field(min_length=2, max_length=6, description="f_0 … f_m")
     grid: Grid = (4, 4)
     halo: Halo = Field(0, description="pixels of context around a patch, cropped from its result")
+    context: Context = Field("none", description="screen: f_1 … see f_0's class probabilities beside the image")
     mc_samples: int = Field(0, ge=0, le=64, description="S: Monte-Carlo dropout passes of f_0; 0: one plain pass")
     cost_weight: float = Field(0.5, ge=0, lt=1, description="λ of Eq. 2")
     distill_weight: float = Field(0.01, ge=0, le=1, description="β")
@@ -214,6 +216,16 @@ class PipelineConfig(Config):
     policy: PolicyConfig = PolicyConfig()
     training: TrainConfig = TrainConfig()
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _what_models_see(self) -> PipelineConfig:
+        first = self.models[0]
+        inside = first.in_channels + (first.classes if self.context == "screen" else 0)
+        if any(model.in_channels != inside for model in self.models[1:]):
+            raise ValueError(f'f_1 … must have {inside} input channels at context = "{self.context}"')
+        if self.context == "screen" and self.distill_weight > 0:
+            raise ValueError('context = "screen" trains f_0 first, without a teacher: distill_weight must be 0')
+        return self
 
 
 # --- the search space ---------------------------------------------------------------------------------
@@ -263,6 +275,9 @@ class Space(Config):
     mc_samples: IntDim = Field((0, 1, 5), description="S")
     grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)] = ((4, 4),)
     halo: Annotated[tuple[Halo, ...], BeforeValidator(_listed), Field(min_length=1)] = (0,)
+    context: Annotated[tuple[Context, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        ("none",), description="screen: f_1 … see f_0's class probabilities too; β is then 0"
+    )
     policy: Annotated[tuple[Literal["pooled", "reference"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
         "pooled",
     )

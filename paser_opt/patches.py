@@ -10,7 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["IGNORE", "confusion", "hard_labels", "pad_to_grid", "patch_size", "split", "split_mask", "stitch"]
+from .config import Context
+
+__all__ = [
+    "IGNORE",
+    "confusion",
+    "hard_labels",
+    "in_context",
+    "pad_to_grid",
+    "patch_size",
+    "split",
+    "split_mask",
+    "stitch",
+]
 
 IGNORE = 255
 """Mask value of pixels that count neither in a loss nor in a score."""
@@ -49,6 +61,11 @@ def split(images: Tensor, grid: Grid, halo: int = 0) -> Tensor:
         rows = _windows(padded, 2, h + 2 * halo, h)  # (N, C, gh, width, h + 2·halo)
         tiles = _windows(rows, 3, w + 2 * halo, w).permute(0, 2, 3, 1, 4, 5)
     return tiles.reshape(n, grid[0] * grid[1], c, h + 2 * halo, w + 2 * halo)
+
+
+def in_context(images: Tensor, probability: Tensor, context: Context) -> Tensor:
+    """What f_1 … see of images (N, C, H, W): with "screen" f_0's class probabilities (N, K, H, W) as well."""
+    return torch.cat([images, probability.to(images.dtype)], dim=1) if context == "screen" else images
 
 
 def _windows(images: Tensor, dim: int, size: int, step: int) -> Tensor:

@@ -91,7 +91,7 @@ class Predictor:
         if budget is not None and budget_s is not None:
             route = budget.keep(wanted, confidence[0], budget_s)
         clock.lap("policy")
-        patches, tiles = self._run["split"](x, labels)
+        patches, tiles = self._run["split"](x, labels, probability)
         clock.lap("split")
         for model in range(1, self._models):
             sent = np.flatnonzero(route == model)
@@ -123,13 +123,13 @@ class Predictor:
     def _calibrate(self) -> _Budget:
         x = np.zeros((1, self.manifest.channels, self.manifest.height, self.manifest.width), dtype=np.float32)
         probability, labels = self._run["screen"](x)
-        patches, tiles = self._run["split"](x, labels)
+        patches, tiles = self._run["split"](x, labels, probability)
         count = len(patches)
         points = sorted({*(2**power for power in range(count.bit_length())), count})
         fixed = (
             lambda: self._run["screen"](x),
             lambda: self._run["policy"](x, probability),
-            lambda: self._run["split"](x, labels),
+            lambda: self._run["split"](x, labels, probability),
             lambda: self._run["stitch"](tiles),
         )
 

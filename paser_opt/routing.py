@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .config import Grid, PipelineConfig, PolicyConfig, UNetConfig
+from .config import Context, Grid, PipelineConfig, PolicyConfig, UNetConfig
 from .cost import RoutePlan, Runtime, Workload
 from .models import MonteCarlo, PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
-from .patches import hard_labels, patch_size, split, split_mask, stitch
+from .patches import hard_labels, in_context, patch_size, split, split_mask, stitch
 
 __all__ = ["GivenRoute", "Routed", "RoutedPipeline", "Screen", "batch_points", "screening", "workloads"]
 
@@ -51,14 +51,18 @@ class Decide(nn.Module):
 
 
 class Split(nn.Module):
-    """Images and f_0's labels → patches (N·P, C, h + 2·halo, w + 2·halo) and label patches (N·P, h, w)."""
+    """Images, f_0's labels and probabilities → patches (N·P, C, h + 2·halo, w + 2·halo), label patches (N·P, h, w).
 
-    def __init__(self, grid: Grid, halo: int) -> None:
+    With ``context`` "screen" the patches hold f_0's class probabilities as further channels.
+    """
+
+    def __init__(self, grid: Grid, halo: int, context: Context) -> None:
         super().__init__()
-        self.grid, self.halo = grid, halo
+        self.grid, self.halo, self.context = grid, halo, context
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return split(images, self.grid, self.halo).flatten(0, 1), split_mask(labels, self.grid).flatten(0, 1)
+    def forward(self, images: Tensor, labels: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
+        seen = in_context(images, probability, self.context)
+        return split(seen, self.grid, self.halo).flatten(0, 1), split_mask(labels, self.grid).flatten(0, 1)
 
 
 class Refine(nn.Module):
@@ -112,7 +116,7 @@ class RoutedPipeline:
         self.config = config
         self.screen: Step = Screen(_laid_out(models[0]), config.mc_samples, config.seed)
         self.decide: Step = Decide(policy)
-        self.split: Step = Split(config.grid, config.halo)
+        self.split: Step = Split(config.grid, config.halo, config.context)
         self.refine: list[Step] = [Refine(_laid_out(model), config.halo) for model in models[1:]]
         self.stitch: Step | None = None
 
@@ -120,12 +124,12 @@ class RoutedPipeline:
         """The same pipeline with every step run by ``runtime``, for single images of ``image``'s shape (1, C, H, W)."""
         with torch.inference_mode():
             probability, labels = self.screen(image)
-            patches, tiles = self.split(image, labels)
+            patches, tiles = self.split(image, labels, probability)
         points = [torch.arange(n, device=image.device) for n in batch_points(len(patches))]
         other = copy.copy(self)
         other.screen = runtime(self.screen, [(image,)])
         other.decide = runtime(self.decide, [(image, probability)])
-        other.split = runtime(self.split, [(image, labels)])
+        other.split = runtime(self.split, [(image, labels, probability)])
         other.refine = [runtime(one, [(patches, tiles, index) for index in points]) for one in self.refine]
         other.stitch = runtime(Stitch(self.config.grid, *image.shape[-2:]), [(tiles,)])
         return other
@@ -160,7 +164,7 @@ class RoutedPipeline:
         if route is not None:
             action = route
         lap("policy")
-        patches, tiles = self.split(images, labels)
+        patches, tiles = self.split(images, labels, probability)
         lap("split")
         for number, refine in enumerate(self.refine, start=1):
             index = (action.flatten() == number).nonzero().squeeze(1)
@@ -228,7 +232,8 @@ def workloads(
     image = torch.randn(1, channels, height, width, device=device)
     probability = torch.softmax(torch.randn(1, classes, height, width, device=device), dim=1)
     labels = hard_labels(probability)
-    patches, tiles = Split(grid, halo)(image, labels)
+    cut = Split(grid, halo, config.context)
+    patches, tiles = cut(image, labels, probability)
     h, w = patch_size(height, width, grid)
 
     policy = build_policy(config.policy, models=len(nets), grid=grid, classes=classes, channels=channels, seed=0)
@@ -236,7 +241,7 @@ def workloads(
         _screening(config.models[0], nets[0], config.mc_samples, image),
         Workload(_policy_key(config.policy, len(nets), classes, channels, tiling, shape),
                  Decide(policy.to(device).eval()), (image, probability), 1),
-        Workload(f"split c{channels} {tiling} {shape}", Split(grid, halo), (image, labels), 1),
+        Workload(f"split c{patches.shape[1]} {tiling} {shape}", cut, (image, labels, probability), 1),
         Workload(f"stitch {tiling} {shape}", Stitch(grid, height, width), (tiles,), 1),
     ]  # fmt: skip
     refinements = [_refinements(model, Refine(net, halo), patches, tiles, f"{h}x{w}+{halo}")
@@ -248,6 +253,7 @@ def workloads(
         policy=steps[1].key,
         split=steps[2].key,
         stitch=steps[3].key,
+        context=config.context == "screen",
         models=tuple({n: one.key for n, one in points.items()} for points in refinements),
     )
     everything = [*steps, once, *(one for points in refinements for one in points.values())]

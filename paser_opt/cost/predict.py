@@ -35,6 +35,8 @@ class RoutePlan:
     split: str
     stitch: str
     models: tuple[Mapping[int, str], ...]
+    context: bool = False
+    """f_1 … see what f_0 made of the image, so none of them runs without it."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,18 @@ def predict(entries: Entries, plan: RoutePlan, counts: Counts) -> Cost:
 
 
 def alone(entries: Entries, plan: RoutePlan, model: int, patches: int) -> Cost:
-    """One model by itself: f_0 on the whole image in one pass; f_i on ``patches``, with split and stitch."""
+    """One model by itself: f_0 on the whole image in one pass; f_i on ``patches``, with split and stitch, and with the
+    screen whose result it sees."""
     if model == 0:
         steps: tuple[_Step, ...] = (_once(entries, "f_0", plan.screen_once, 1),)
         return _compose(steps, _macs(steps))
     points = {n: entries[key] for n, key in plan.models[model - 1].items()}
     step = _Step(f"f_{model}", points, np.array([patches]))
     split, stitch = _once(entries, "split", plan.split, 1), _once(entries, "stitch", plan.stitch, 1)
-    return _compose((split, step, stitch), _macs((step,)))
+    if not plan.context:
+        return _compose((split, step, stitch), _macs((step,)))
+    once = _once(entries, "screen", plan.screen_once, 1)
+    return _compose((_once(entries, "screen", plan.screen, 1), split, step, stitch), _macs((once, step)))
 
 
 def least(entries: Entries, plan: RoutePlan) -> Cost:

@@ -95,7 +95,8 @@ class Scorer:
         point = self._one(own, f"λ {config.cost_weight:.3g}", self.test, self._step(own))
         yield PIPELINE, self._single("pipeline", point)
         for model in range(len(config.models)):
-            yield f"f_{model} alone, whole image", self._single("single model", self._whole(model))
+            if model == 0 or config.context == "none":  # else it sees f_0's result, which it was trained on in patches
+                yield f"f_{model} alone, whole image", self._single("single model", self._whole(model))
             if model:
                 yield f"f_{model} alone, patches", self._single("single model", self._patches(model))
         entropy = EntropyRouter(config.grid)

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from ..config import PipelineConfig, PolicyConfig, Range, Space, Study, UNetConfig
+from ..config import Context, PipelineConfig, PolicyConfig, Range, Space, Study, UNetConfig
 from ..data import SegmentationData
 from ..models import smallest_extent
 from ..patches import patch_size
@@ -63,6 +63,7 @@ def _shared(space: Space) -> list[Dimension]:
         Dimension("mc_samples", space.mc_samples),
         Dimension("grid", tuple(_grid_text(grid) for grid in space.grid)),
         Dimension("halo", space.halo),
+        Dimension("context", space.context),
         Dimension("policy", space.policy),
         Dimension("reward_cost", space.reward_cost),
         Dimension("model_count", tuple(n or len(space.models) for n in space.model_count)),
@@ -82,12 +83,15 @@ def dimensions(space: Space) -> list[Dimension]:
 def suggest(trial: optuna.Trial, study: Study, *, channels: int, classes: int) -> PipelineConfig:
     """The pipeline of one trial; sizes are asked only for the models that take part."""
     chosen: dict[str, Any] = {one.name: one.suggest(trial) for one in _shared(study.space)}
+    in_context = chosen["context"] == "screen"
+    if in_context:  # f_0 is trained first, without a teacher
+        chosen["distill_weight"] = 0.0
     models = [
         UNetConfig(
             **{one.name.split(".")[1]: one.suggest(trial) for one in _sizes(study.space, index)},
             norm=study.norm,
             dropout=study.dropout,
-            in_channels=channels,
+            in_channels=channels + (classes if in_context and index else 0),
             classes=classes,
         )
         for index in range(chosen.pop("model_count"))
@@ -125,6 +129,7 @@ PAPER: dict[str, Value] = {
     "distill_weight": 0.01,
     "mc_samples": 5,
     "grid": "4x4",
+    "context": "none",
     "reward_cost": "params",
 }
 """The paper's choices (arXiv 2402.11760); sizes are the study's own."""
@@ -159,7 +164,7 @@ def first_trials(space: Space) -> tuple[list[FirstTrial], list[str]]:
 
 def _corner(every: list[Dimension], *, least: bool) -> Iterator[tuple[str, Value]]:
     for one in every:
-        if one.name in ("policy", "reward_cost", "grid", "distill_weight", "halo"):
+        if one.name in ("policy", "reward_cost", "grid", "distill_weight", "halo", "context"):
             yield one.name, one.first
         else:  # a high λ is a cheap route
             yield one.name, one.extreme(not least if one.name == "cost_weight" else least)
@@ -172,22 +177,26 @@ def cover(study: Study, *, channels: int, classes: int) -> Iterator[PipelineConf
     """Few pipelines that between them hold every model size, S, grid, halo and policy of the space."""
     space = study.space
 
-    def unet(index: int, pick: int) -> UNetConfig:
+    def unet(index: int, pick: int, context: Context) -> UNetConfig:
         chosen = space.models[index]
         sizes = list(itertools.product(chosen.base, chosen.depth, chosen.scale))
         base, depth, scale = sizes[pick % len(sizes)]
         return UNetConfig(
-            base=base, depth=depth, scale=scale, norm=study.norm, dropout=study.dropout, in_channels=channels,
-            classes=classes,
+            base=base, depth=depth, scale=scale, norm=study.norm, dropout=study.dropout,
+            in_channels=channels + (classes if context == "screen" and index else 0), classes=classes,
         )  # fmt: skip
 
     most = max(len(one.base) * len(one.depth) * len(one.scale) for one in space.models)
-    for grid, halo, policy, count in itertools.product(space.grid, space.halo, space.policy, space.model_count):
+    for grid, halo, context, policy, count in itertools.product(
+        space.grid, space.halo, space.context, space.policy, space.model_count
+    ):
         for pick, samples in itertools.product(range(most), space.mc_samples):
             yield PipelineConfig(
-                models=tuple(unet(index, pick) for index in range(count or len(space.models))),
+                models=tuple(unet(index, pick, context) for index in range(count or len(space.models))),
                 grid=grid,
                 halo=halo,
+                context=context,
+                distill_weight=0.0,  # costs nothing at run time
                 mc_samples=samples,
                 policy=PolicyConfig(kind=policy),
                 training=study.training,

@@ -9,7 +9,8 @@ differ in β share pretraining, and a model's table is shared by every family it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from ..config import PipelineConfig
 from ..data import Part, SegmentationData
+from ..evaluate import image_probability
 from ..models import PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
-from ..patches import patch_size
+from ..patches import in_context, patch_size
 from ..progress import Progress
 from .artifacts import ArtifactStore, Tensors
 from .distill import distill, teacher_logits
@@ -118,9 +120,12 @@ class _Trainer:
     # --- stages ---------------------------------------------------------------------------------------
 
     def run(self) -> Trained:
+        if self.config.context == "screen":
+            self.distill()
         for index in range(1, len(self.models)):
             self.pretrain(index)
-        self.distill()
+        if self.config.context == "none":
+            self.distill()
         self.train_policy("policy", self.training.policy_epochs)
         if self.training.finetune_epochs and len(self.data.finetune):
             self.finetune()
@@ -145,6 +150,7 @@ class _Trainer:
             **self.common,
             model=config.models[index].model_dump(),
             index=index,
+            screen=self.model_keys[0],
             patch=self.shape,
             halo=config.halo,
             grid=config.grid if self.training.crops == "grid" else None,
@@ -159,11 +165,33 @@ class _Trainer:
             key,
             self.models[index],
             lambda: pretrain(
-                self.models[index], self.data, self.training, grid=config.grid, halo=config.halo, name=f"f_{index}",
-                seed=config.seed + index, device=self.device, progress=self.progress,
+                self.models[index], self.seen, self.training, grid=config.grid, halo=config.halo,
+                name=f"f_{index}", seed=config.seed + index, device=self.device, progress=self.progress,
             ),
         )  # fmt: skip
         self.model_keys[index] = key
+
+    @cached_property
+    def seen(self) -> SegmentationData:
+        """The data as f_1 … see them in training: with f_0's probabilities of one plain pass.
+
+        One plain pass whatever S is, so that trials that differ in S share what is trained on it; tables are made
+        with the S passes of the pipeline.
+        """
+        data = self.data
+        pretrain, finetune, val = (self.seen_part(one, samples=0) for one in (data.pretrain, data.finetune, data.val))
+        return replace(data, pretrain=pretrain, finetune=finetune, val=val)
+
+    def seen_part(self, part: Part, *, samples: int) -> Part:
+        """``part`` as f_1 … see it: (N, C + K, H, W) where they see f_0's probabilities."""
+        config = self.config
+        if config.context == "none":
+            return part
+        moved = part.to(self.device)
+        probability = image_probability(
+            self.models[0], moved.images, samples=samples, precision="fp32", seed=config.seed
+        )
+        return replace(moved, images=in_context(moved.images, probability, config.context))
 
     def teacher(self) -> tuple[str, Tensor]:
         config = self.config
@@ -255,7 +283,7 @@ class _Trainer:
                 key,
                 self.models[index],
                 lambda index=index: finetune(  # type: ignore[misc]
-                    self.models[index], route == index, val_route == index, self.data, self.training,
+                    self.models[index], route == index, val_route == index, self.seen, self.training,
                     grid=config.grid, halo=config.halo, name=f"f_{index}", seed=config.seed + index,
                     device=self.device, progress=self.progress,
                 ),
@@ -321,6 +349,7 @@ class _Trainer:
         key = self.store.key(
             "table",
             model=self.model_keys[index],
+            screen=[self.model_keys[0], config.mc_samples] if config.context == "screen" else [],
             part=part_name,
             grid=config.grid,
             halo=config.halo,
@@ -329,7 +358,7 @@ class _Trainer:
 
         def make() -> tuple[Tensors, dict[str, Any]]:
             self.progress.stage(f"table f_{index} {part_name}", 1)
-            moved = part.to(self.device)
+            moved = self.seen_part(part.to(self.device), samples=config.mc_samples)
             return everywhere(self.models[index], moved, config, classes=self.data.classes, precision=precision), {}
 
         return self.stage(f"table f_{index} {part_name}", key, make)
