@@ -31,9 +31,10 @@ H, W = 45, 62  # no grid divides them
 
 
 def pipeline_config(channels: int = 1, **fields: object) -> PipelineConfig:
+    seen = channels + (3 if fields.get("context") == "screen" else 0)
     sizes = (UNetConfig(base=4, depth=1, norm="batch", dropout=0.3, in_channels=channels),
-             UNetConfig(base=4, depth=1, norm="instance", in_channels=channels),
-             UNetConfig(base=6, depth=2, scale=0.5, norm="batch", in_channels=channels))  # fmt: skip
+             UNetConfig(base=4, depth=1, norm="instance", in_channels=seen),
+             UNetConfig(base=6, depth=2, scale=0.5, norm="batch", in_channels=seen))  # fmt: skip
     return PipelineConfig(models=sizes, **({"grid": (2, 3), "seed": 3} | fields))  # type: ignore[arg-type]
 
 
@@ -85,6 +86,7 @@ def torch_masks(pipeline: RoutedPipeline, image: np.ndarray) -> torch.Tensor:
         {},
         {"mc_samples": 3},
         {"halo": 4, "mc_samples": 1},
+        {"halo": 4, "mc_samples": 2, "context": "screen", "distill_weight": 0.0},
         {"grid": (1, 1), "policy": PolicyConfig(kind="reference")},
         {"channels": 3, "grid": (4, 4), "policy": PolicyConfig(kind="reference"), "mc_samples": 2},
     ],

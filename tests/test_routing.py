@@ -54,6 +54,41 @@ def test_the_stitched_mask_of_constant_models_is_the_route():
     assert set(routed.seconds) == {"screen", "policy", "split", "f_1", "f_2", "stitch"}
 
 
+class Repeats(nn.Module):
+    """Says what f_0 said: its probabilities are the channels behind the image's."""
+
+    config = UNetConfig(base=4, depth=1, in_channels=4)
+
+    def forward(self, x):
+        return x[:, 1:].log()
+
+
+def test_a_model_that_repeats_what_it_sees_of_the_screen_changes_nothing():
+    sizes = (SIZES[0], Repeats.config)
+    config = PipelineConfig(models=sizes, grid=(2, 3), halo=2, mc_samples=2, context="screen", distill_weight=0)
+    pipeline = RoutedPipeline(config, [build_unet(sizes[0], seed=3).eval(), Repeats()], Fixed([[0, 1, 1], [1, 0, 1]]))
+    image = torch.randn(2, 1, 17, 22, generator=torch.Generator().manual_seed(0))
+    routed = pipeline.run(image)
+    assert routed.route.tolist() == [[0, 1, 1, 1, 0, 1]] * 2
+    assert torch.equal(routed.masks, pipeline.run(image, route=torch.zeros(2, 6, dtype=torch.long)).masks)
+    assert len(routed.masks.unique()) > 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [({"context": "screen", "distill_weight": 0}, "must have 4 input channels"), ({}, "must have 1 input channels")],
+)
+def test_models_take_what_their_context_gives(fields, words):
+    sizes = (SIZES[0], SIZES[1] if fields else Repeats.config)
+    with pytest.raises(ValueError, match=words):
+        PipelineConfig(models=sizes, **fields)
+
+
+def test_no_teacher_where_patches_see_the_screen():
+    with pytest.raises(ValueError, match="distill_weight must be 0"):
+        PipelineConfig(models=(SIZES[0], Repeats.config), context="screen", distill_weight=0.1)
+
+
 def test_a_model_nobody_is_sent_to_does_not_run():
     config = PipelineConfig(models=SIZES, grid=(2, 2))
     routed = RoutedPipeline(config, [Always(0), Always(1), Always(2)], Fixed([[0, 0], [2, 0]])).run(

@@ -18,7 +18,7 @@ from ..compare.statistics import Statistic, compared, estimated
 from ..data import Part, SegmentationData
 from ..data.corruptions import CORRUPTIONS, corrupt
 from ..train import Table
-from ..train.table import everywhere, screened
+from ..train.table import everywhere, screened, with_context
 from .base import Sample, Subject, less, point, sent_on, twin
 from .records import Cell, Column, Findings, Sheet
 
@@ -93,7 +93,8 @@ def _table(subject: Subject, clean: SegmentationData, kind: str, severity: int) 
     def make() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
         part = corrupted(data, clean, kind, severity, subject.seed).to(bench.training_device)
         first = screened(trained.models[0], trained.policy, part, config, precision="fp32")
-        rest = [everywhere(one, part, config, classes=data.classes, precision="fp32") for one in trained.models[1:]]
+        seen = with_context(trained.models[0], part, config, samples=config.mc_samples)
+        rest = [everywhere(one, seen, config, classes=data.classes, precision="fp32") for one in trained.models[1:]]
         stacked = {name: torch.stack([one[name] for one in (first, *rest)], dim=2) for name in ("hard", "soft")}
         return {**stacked, "observation": first["observation"]}, {}
 

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from ..config import PipelineConfig
 from ..data import Part, SegmentationData
-from ..evaluate import image_probability
 from ..models import PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
-from ..patches import in_context, patch_size
+from ..patches import patch_size
 from ..progress import Progress
 from .artifacts import ArtifactStore, Tensors
 from .distill import distill, teacher_logits
@@ -29,7 +28,7 @@ from .loop import History
 from .pretrain import pretrain
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
-from .table import Table, everywhere, screened
+from .table import Table, everywhere, screened, with_context
 
 __all__ = ["Trained", "restore_pipeline", "train_pipeline"]
 
@@ -179,19 +178,13 @@ class _Trainer:
         with the S passes of the pipeline.
         """
         data = self.data
-        pretrain, finetune, val = (self.seen_part(one, samples=0) for one in (data.pretrain, data.finetune, data.val))
-        return replace(data, pretrain=pretrain, finetune=finetune, val=val)
-
-    def seen_part(self, part: Part, *, samples: int) -> Part:
-        """``part`` as f_1 … see it: (N, C + K, H, W) where they see f_0's probabilities."""
-        config = self.config
-        if config.context == "none":
-            return part
-        moved = part.to(self.device)
-        probability = image_probability(
-            self.models[0], moved.images, samples=samples, precision="fp32", seed=config.seed
+        if self.config.context == "none":
+            return data
+        pretrain, finetune, val = (
+            with_context(self.models[0], part.to(self.device), self.config, samples=0)
+            for part in (data.pretrain, data.finetune, data.val)
         )
-        return replace(moved, images=in_context(moved.images, probability, config.context))
+        return replace(data, pretrain=pretrain, finetune=finetune, val=val)
 
     def teacher(self) -> tuple[str, Tensor]:
         config = self.config
@@ -358,7 +351,7 @@ class _Trainer:
 
         def make() -> tuple[Tensors, dict[str, Any]]:
             self.progress.stage(f"table f_{index} {part_name}", 1)
-            moved = self.seen_part(part.to(self.device), samples=config.mc_samples)
+            moved = with_context(self.models[0], part.to(self.device), config, samples=config.mc_samples)
             return everywhere(self.models[index], moved, config, classes=self.data.classes, precision=precision), {}
 
         return self.stage(f"table f_{index} {part_name}", key, make)

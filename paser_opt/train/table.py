@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -10,9 +10,9 @@ from ..config import PipelineConfig
 from ..data import Part
 from ..evaluate import image_probability, patch_confusions, whole_confusions
 from ..models import Policy, UNet
-from ..patches import split, split_mask
+from ..patches import in_context, split, split_mask
 
-__all__ = ["Table", "everywhere", "routed", "screened"]
+__all__ = ["Table", "everywhere", "routed", "screened", "with_context"]
 
 
 def routed(hard: Tensor, action: Tensor) -> Tensor:
@@ -43,8 +43,16 @@ def screened(model: UNet, policy: Policy, part: Part, config: PipelineConfig, *,
     return {"hard": hard.int(), "soft": soft, "observation": policy.observe(part.images, probability)}
 
 
+def with_context(screen: UNet, part: Part, config: PipelineConfig, *, samples: int) -> Part:
+    """``part`` as f_1 … see it: images (N, C + K, H, W) where they see the probabilities of f_0, ``screen``."""
+    if config.context == "none":
+        return part
+    probability = image_probability(screen, part.images, samples=samples, precision="fp32", seed=config.seed)
+    return replace(part, images=in_context(part.images, probability, config.context))
+
+
 def everywhere(model: UNet, part: Part, config: PipelineConfig, *, classes: int, precision: str) -> dict[str, Tensor]:
-    """Confusion matrices of f_i, i ≥ 1, on every patch: hard (N, P, K, K) and soft."""
+    """Confusion matrices of f_i, i ≥ 1, on every patch of a part :func:`with_context`: hard (N, P, K, K) and soft."""
     hard, soft = patch_confusions(
         model,
         split(part.images, config.grid, config.halo),

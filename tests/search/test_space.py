@@ -44,6 +44,19 @@ def test_a_pipeline_has_the_models_and_values_suggested():
     assert (config.cost_weight, config.mc_samples, config.grid, config.halo, config.seed) == (0.3, 5, (4, 4), 4, 7)
 
 
+def test_with_the_screen_in_sight_patches_have_more_channels_and_no_teacher():
+    study = Study(name="s", space=space(context=["none", "screen"], distill_weight=0.1))
+    values = {"cost_weight": 0.3, "mc_samples": 5, "f_0.base": 6, "f_1.depth": 4, "f_1.scale": 0.5}
+    plain, seeing = (
+        suggest(optuna.trial.FixedTrial({**values, "context": one}), study, channels=3, classes=5)
+        for one in ("none", "screen")
+    )
+    assert [model.in_channels for model in plain.models] == [3, 3]
+    assert [model.in_channels for model in seeing.models] == [3, 8]
+    assert (plain.distill_weight, seeing.distill_weight) == (0.1, 0.0)
+    assert {config.context for config in cover(study, channels=3, classes=5)} == {"none", "screen"}
+
+
 def test_fewer_models_ask_for_fewer_sizes():
     three = Space.model_validate({"models": [{"base": [4, 6], "depth": 1}] * 3, "model_count": [2, 3]})
     trial = optuna.create_study().ask()
