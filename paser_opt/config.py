@@ -163,9 +163,12 @@ class UNetConfig(Config):
 class PolicyConfig(Config):
     """The policy f_RL: patches → categorical over the models."""
 
-    kind: Literal["pooled", "reference"] = Field("pooled", description="reference: the published head")
+    kind: Literal["pooled", "priced", "reference"] = Field(
+        "pooled",
+        description="pooled: convolutions; priced: predicted gains, λ as a price; reference: the published head",
+    )
     width: int = Field(24, ge=4, le=256, description="pooled: channels inside")
-    stride: int = Field(4, ge=1, le=16, description="pooled: maps are averaged by this factor first")
+    stride: int = Field(4, ge=1, le=16, description="pooled, priced: maps are averaged by this factor first")
 
 
 class TrainConfig(Config):
@@ -194,8 +197,10 @@ class TrainConfig(Config):
         ge=0,
         description="expected: weight of the policy's entropy against the reward's spread, annealed to 0",
     )
-    reward: Literal["iou", "soft_iou", "dice", "accuracy", "image_iou", "data_iou"] = Field(
-        "data_iou", description="A of Eq. 2 (paper: iou of the patch); data_iou: change of the data set's IoU"
+    reward: Literal["iou", "soft_iou", "dice", "accuracy", "image_iou", "data_iou", "steady_iou"] = Field(
+        "data_iou",
+        description="A of Eq. 2 (paper: iou of the patch); data_iou: change of the data set's IoU; steady_iou: half of "
+        "it, half accuracy",
     )
     charge_f0: bool = Field(False, description="charge C(0) for keeping f_0 (paper: it has run anyway: 0)")
     crops: Literal["random", "grid"] = Field("random", description="patches f_i train on: anywhere, or the grid's")
@@ -278,9 +283,9 @@ class Space(Config):
     context: Annotated[tuple[Context, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
         ("none",), description="screen: f_1 … see f_0's class probabilities too; β is then 0"
     )
-    policy: Annotated[tuple[Literal["pooled", "reference"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
-        "pooled",
-    )
+    policy: Annotated[
+        tuple[Literal["pooled", "priced", "reference"], ...], BeforeValidator(_listed), Field(min_length=1)
+    ] = ("pooled",)
     reward_cost: Annotated[tuple[CostKind, ...], BeforeValidator(_listed), Field(min_length=1)] = ("latency",)
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .config import Context, Grid, PipelineConfig, PolicyConfig, UNetConfig
 from .cost import RoutePlan, Runtime, Workload
-from .models import MonteCarlo, PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
+from .models import AnyPolicy, MonteCarlo, UNet, build_policy, build_unet
 from .patches import hard_labels, in_context, patch_size, split, split_mask, stitch
 
 __all__ = ["GivenRoute", "Routed", "RoutedPipeline", "Screen", "batch_points", "screening", "workloads"]
@@ -40,7 +40,7 @@ class Screen(nn.Module):
 class Decide(nn.Module):
     """The policy: images and probabilities → model of each patch (N, P) and its probability (N, P)."""
 
-    def __init__(self, policy: PooledPolicy | ReferencePolicy) -> None:
+    def __init__(self, policy: AnyPolicy) -> None:
         super().__init__()
         self.policy = policy
 
@@ -112,7 +112,7 @@ class Routed:
 class RoutedPipeline:
     """A trained pipeline, ready to run; models and policy must lie on one device and be in eval mode."""
 
-    def __init__(self, config: PipelineConfig, models: Sequence[UNet], policy: PooledPolicy | ReferencePolicy) -> None:
+    def __init__(self, config: PipelineConfig, models: Sequence[UNet], policy: AnyPolicy) -> None:
         self.config = config
         self.screen: Step = Screen(_laid_out(models[0]), config.mc_samples, config.seed)
         self.decide: Step = Decide(policy)
@@ -287,5 +287,6 @@ def _refinements(model: UNetConfig, refine: Refine, patches: Tensor, tiles: Tens
 
 
 def _policy_key(policy: PolicyConfig, models: int, classes: int, channels: int, tiling: str, shape: str) -> str:
-    inside = f"-w{policy.width}-s{policy.stride}" if policy.kind == "pooled" else ""
-    return f"policy {policy.kind}{inside} m{models} k{classes} c{channels} {tiling} {shape}"
+    width = f"-w{policy.width}" if policy.kind == "pooled" else ""
+    stride = f"-s{policy.stride}" if policy.kind != "reference" else ""
+    return f"policy {policy.kind}{width}{stride} m{models} k{classes} c{channels} {tiling} {shape}"

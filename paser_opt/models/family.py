@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..config import Grid, PolicyConfig, UNetConfig
-from .policy import PooledPolicy, ReferencePolicy
+from .policy import AnyPolicy, PooledPolicy, PricedPolicy, ReferencePolicy
 from .unet import UNet
 
 __all__ = ["PUBLISHED", "build_policy", "build_unet", "parameter_count"]
@@ -22,15 +22,14 @@ def build_unet(config: UNetConfig, *, seed: int) -> UNet:
         return UNet(config)
 
 
-def build_policy(
-    config: PolicyConfig, *, models: int, grid: Grid, classes: int, channels: int, seed: int
-) -> PooledPolicy | ReferencePolicy:
+def build_policy(config: PolicyConfig, *, models: int, grid: Grid, classes: int, channels: int, seed: int) -> AnyPolicy:
     """The policy over ``models`` models for a grid of patches, with weights drawn from ``seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if config.kind == "reference":
             return ReferencePolicy(models=models, grid=grid)
-        return PooledPolicy(config, models=models, grid=grid, classes=classes, channels=channels)
+        kind = PricedPolicy if config.kind == "priced" else PooledPolicy
+        return kind(config, models=models, grid=grid, classes=classes, channels=channels)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -5,6 +5,8 @@ Departures from the published head, which is kept as :class:`ReferencePolicy`:
 - It pools globally before its linear layer, so it cannot tell inner patches apart. :class:`PooledPolicy` pools
   inside each patch and mixes with 1 × 1 convolutions: any grid, any number of models, few parameters.
 - It reads the raw class index. PooledPolicy reads class probabilities, entropy, confidence and the image.
+
+:class:`PricedPolicy` is no classifier: it predicts gains, and λ is only the price it pays for them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from ..config import Grid, PolicyConfig
 from ..patches import pad_to_grid
 
-__all__ = ["Policy", "PooledPolicy", "ReferencePolicy"]
+__all__ = ["AnyPolicy", "Policy", "PooledPolicy", "PricedPolicy", "ReferencePolicy"]
 
 
 class Policy(Protocol):
@@ -35,6 +37,21 @@ def _entropy(probability: Tensor) -> Tensor:
     # Four times as fast on a CPU as torch.special.entr.
     entropy = -(probability * probability.clamp_min(1e-12).log()).sum(dim=1, keepdim=True)  # (N, 1, H, W), nats
     return entropy
+
+
+def _averaged(images: Tensor, probability: Tensor, grid: Grid, stride: int) -> Tensor:
+    """Class probabilities, entropy, confidence and image, averaged over cells of ``stride`` pixels."""
+    confidence = probability.amax(dim=1, keepdim=True)
+    # Contrast inside a cell of the averaged maps would be lost: its mean square is kept beside its mean.
+    energy = images.square().mean(dim=1, keepdim=True)
+    stack = torch.cat([probability, _entropy(probability), confidence, images, energy], dim=1)
+    return F.avg_pool2d(pad_to_grid(stack, grid), stride, ceil_mode=True)
+
+
+def _inside(maps: Tensor, grid: Grid) -> tuple[Tensor, tuple[int, int]]:
+    """Maps padded to whole cells a patch, and the cells of one: ONNX has no adaptive pooling for the rest."""
+    maps = pad_to_grid(maps, grid)
+    return maps, (int(maps.shape[-2]) // grid[0], int(maps.shape[-1]) // grid[1])
 
 
 class PooledPolicy(nn.Module):
@@ -58,19 +75,68 @@ class PooledPolicy(nn.Module):
         )
 
     def observe(self, images: Tensor, probability: Tensor) -> Tensor:
-        confidence = probability.amax(dim=1, keepdim=True)
-        # Contrast inside a cell of the averaged maps would be lost: its mean square is kept beside its mean.
-        energy = images.square().mean(dim=1, keepdim=True)
-        stack = torch.cat([probability, _entropy(probability), confidence, images, energy], dim=1)
-        return F.avg_pool2d(pad_to_grid(stack, self.grid), self.stride, ceil_mode=True)
+        return _averaged(images, probability, self.grid, self.stride)
 
     def forward(self, observation: Tensor) -> Tensor:
-        # Padded to whole cells a patch: ONNX has no adaptive pooling for the rest.
-        maps, observation = (pad_to_grid(one, self.grid) for one in (self.maps(observation), observation))
-        cells = int(maps.shape[-2]) // self.grid[0], int(maps.shape[-1]) // self.grid[1]
+        maps, cells = _inside(self.maps(observation), self.grid)
+        observation, _ = _inside(observation, self.grid)
         pooled = [F.avg_pool2d(maps, cells), F.max_pool2d(maps, cells), F.avg_pool2d(observation, cells)]
         logits: Tensor = self.head(torch.cat(pooled, dim=1))  # (N, models, gh, gw)
         return logits.permute(0, 2, 3, 1)
+
+
+class PricedPolicy(nn.Module):
+    """Predicted gain of every model on every patch, less C at a price: one fit serves every λ and every C.
+
+    A patch goes where gain − λ/(1 − λ)·C is highest, which is where Eq. 2 is. The gain is linear in the means and
+    mean squares, inside the patch, of the maps that PooledPolicy reads, and in their squares: tens of patches a model
+    of the family are enough to fit it (train/priced.py). Until then it keeps every patch.
+    """
+
+    mean: Tensor  # (F,)
+    scale: Tensor  # (F,)
+    charge: Tensor  # (models,) λ/(1 − λ)·C
+    spread: Tensor  # () what predictions miss by, so that the chances mean something
+
+    def __init__(self, config: PolicyConfig, *, models: int, grid: Grid, classes: int, channels: int) -> None:
+        super().__init__()
+        self.grid, self.stride = grid, config.stride
+        features = 2 * (classes + 2 + channels + 1)
+        self.weights = nn.Parameter(torch.zeros(2 * features + 1, models), requires_grad=False)
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.register_buffer("charge", torch.zeros(models))
+        self.register_buffer("spread", torch.ones(()))
+
+    def ask(self, cost_weight: float, cost_per_patch: Tensor, *, charge_f0: bool = False) -> None:
+        """From now on route for this λ and C (models,); the gains stay what they are."""
+        price = cost_weight / (1 - cost_weight)
+        self.charge.copy_(cost_per_patch * price)
+        if not charge_f0:
+            self.charge[0] = 0.0
+
+    def observe(self, images: Tensor, probability: Tensor) -> Tensor:
+        return _averaged(images, probability, self.grid, self.stride)
+
+    def features(self, observation: Tensor) -> Tensor:
+        """Observation (N, D, h, w) → mean and mean square of each of its maps in each patch, (N, gh, gw, F)."""
+        maps, cells = _inside(observation, self.grid)
+        pooled = F.avg_pool2d(torch.cat([maps, maps.square()], dim=1), cells)
+        return pooled.permute(0, 2, 3, 1)
+
+    def design(self, features: Tensor) -> Tensor:
+        """What the gain is linear in: (…, F) → (…, 2·F + 1)."""
+        # Bounded, since squares of what was never seen in training would swamp the rest.
+        standard = ((features - self.mean) / self.scale).clamp(-4, 4)
+        return torch.cat([standard, standard.square(), torch.ones_like(standard[..., :1])], dim=-1)
+
+    def gain(self, observation: Tensor) -> Tensor:
+        """Predicted gain over f_0, (N, gh, gw, models): 0 for f_0 itself."""
+        gain: Tensor = self.design(self.features(observation)) @ self.weights
+        return gain
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return (self.gain(observation) - self.charge) / self.spread
 
 
 class ReferencePolicy(nn.Module):
@@ -99,3 +165,6 @@ class ReferencePolicy(nn.Module):
         x = F.relu(self.block(x) + self.shortcut(x)).mean(dim=(2, 3))  # (N, 16)
         logits: Tensor = self.linear(x)
         return logits.reshape(-1, *self.grid, self.models)
+
+
+AnyPolicy = PooledPolicy | PricedPolicy | ReferencePolicy

@@ -11,8 +11,8 @@ from .idk import CascadeRouter
 from .margin import MarginRouter
 from .oracle import BudgetOracle, OracleRouter, budget_route
 from .policy import DeployedPolicy, PolicyRouter, Schooling
+from .priced import PricedRouter
 from .random import RandomRouter, random_matched
-from .regressor import RegressorRouter
 from .tables import TEMPERATURES, Labelled, Seen, labelled, tempered
 from .threshold import best_cuts
 from .topk import TopKRouter
@@ -31,8 +31,8 @@ __all__ = [
     "MarginRouter",
     "OracleRouter",
     "PolicyRouter",
+    "PricedRouter",
     "RandomRouter",
-    "RegressorRouter",
     "Router",
     "Routes",
     "Schooling",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Grid, PolicyConfig, TrainConfig
-from ..models import PooledPolicy, ReferencePolicy, build_policy
+from ..models import AnyPolicy, build_policy
 from ..progress import Progress
 from ..train import ArtifactStore, Bandit, Tensors, choose, train_policy
 from .base import Goal, Routes, charge_once
@@ -40,7 +40,7 @@ class DeployedPolicy:
     name = "pipeline"
     hindsight = False
 
-    def __init__(self, policy: PooledPolicy | ReferencePolicy, config: PolicyConfig) -> None:
+    def __init__(self, policy: AnyPolicy, config: PolicyConfig) -> None:
         self.policy, self.config = policy, config
 
     def fit(self, learn: Labelled, choose: Labelled, goal: Goal) -> None:
@@ -64,7 +64,7 @@ class PolicyRouter(DeployedPolicy):
         self.training = schooling.training.model_copy(update=training)
         super().__init__(self._new(policy), policy)
 
-    def _new(self, config: PolicyConfig) -> PooledPolicy | ReferencePolicy:
+    def _new(self, config: PolicyConfig) -> AnyPolicy:
         school = self.schooling
         return build_policy(
             config, models=school.models, grid=school.grid, classes=school.classes, channels=school.channels,
@@ -101,7 +101,7 @@ class PolicyRouter(DeployedPolicy):
 
 
 class _Step(nn.Module):
-    def __init__(self, policy: PooledPolicy | ReferencePolicy) -> None:
+    def __init__(self, policy: AnyPolicy) -> None:
         super().__init__()
         self.policy = policy
 

@@ -17,6 +17,7 @@ from ..compare.records import Axis
 from ..config import CostKind, PipelineConfig, PolicyConfig
 from ..cost import RoutePlan, Workload, alone, cost_per_patch
 from ..evaluate import image_probability
+from ..models import PricedPolicy
 from ..patches import confusion, hard_labels
 from ..routers import (
     AlwaysRouter,
@@ -29,8 +30,8 @@ from ..routers import (
     MarginRouter,
     OracleRouter,
     PolicyRouter,
+    PricedRouter,
     RandomRouter,
-    RegressorRouter,
     Router,
     Routes,
     Schooling,
@@ -48,7 +49,7 @@ DRAWS = 16
 BUDGETS = 24
 """Budgets the oracle is asked for."""
 PIPELINE, LEARNED, RANDOM, ORACLE, ENTROPY = (
-    "pipeline", "expected reward", "random", "oracle per budget", EntropyRouter.name,
+    "pipeline", PricedRouter.name, "random", "oracle per budget", EntropyRouter.name,
 )  # fmt: skip
 KINDS: dict[Axis, CostKind] = {"gflops": "flops", "latency": "latency", "energy": "energy"}
 
@@ -71,10 +72,10 @@ class Scorer:
         self.bench, self.priced, self.trained, self.effort = bench, priced, trained, effort
         self.config, data = priced.config, bench.data
         parts = (("policy", data.policy), ("val", data.val), ("test", data.test))
-        pooled = self.config.policy if self.config.policy.kind == "pooled" else PolicyConfig()
-        self.policies = {"pooled": pooled}
-        if effort.reinforce or self.config.policy.kind == "reference":
+        self.policies = {"pooled": PolicyConfig(), "priced": PolicyConfig(kind="priced")}
+        if effort.reinforce:
             self.policies["reference"] = PolicyConfig(kind="reference")
+        self.policies[self.config.policy.kind] = self.config.policy
         policies = list(self.policies.values())
         bench.progress.stage("what routers may see", len(parts))
         self.learn, self.val, self.test = (labelled(trained, part, name, bench.store, policies) for name, part in parts)
@@ -100,14 +101,14 @@ class Scorer:
             if model:
                 yield f"f_{model} alone, patches", self._single("single model", self._patches(model))
         entropy = EntropyRouter(config.grid)
-        learned = self._policy(LEARNED, "pooled", "expected")
+        learned = PricedRouter(self._priced(), self.policies["priced"])
         rules: list[tuple[Group, Router]] = [
             ("rule", entropy),
             ("rule", MarginRouter(config.grid)),
             ("rule", TopKRouter(config.grid)),
             ("rule", CascadeRouter(config.grid)),
-            ("learned", RegressorRouter(config.grid, config.seed)),
             ("learned", learned),
+            ("learned", self._policy("expected reward", "pooled", "expected")),
         ]
         if self.effort.reinforce:
             rules.append(("learned", self._policy("REINFORCE, published head", "reference", "reinforce")))
@@ -127,6 +128,13 @@ class Scorer:
             device=bench.training_device, store=bench.store, progress=bench.progress,
         )  # fmt: skip
         return PolicyRouter(name, self.policies[kind], school, policy_objective=objective)
+
+    def _priced(self) -> PricedPolicy:
+        data, config = self.bench.data, self.config
+        return PricedPolicy(
+            self.policies["priced"], models=len(config.models), grid=config.grid, classes=data.classes,
+            channels=data.channels,
+        )  # fmt: skip
 
     def _single(self, group: Group, point: Points) -> Lane:
         return Lane(group, point, {axis: [0] for axis in point.costs})

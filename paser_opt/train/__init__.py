@@ -4,6 +4,7 @@ from .artifacts import ArtifactStore, Tensors
 from .distill import teacher_logits
 from .loop import seeded, training_device
 from .pipeline import Trained, restore_pipeline, train_pipeline
+from .priced import fit_priced
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
 from .table import Table, routed
@@ -16,6 +17,7 @@ __all__ = [
     "Tensors",
     "Trained",
     "choose",
+    "fit_priced",
     "gains",
     "restore_pipeline",
     "rewards",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..config import PipelineConfig
 from ..data import Part, SegmentationData
-from ..models import PooledPolicy, ReferencePolicy, UNet, build_policy, build_unet
+from ..models import AnyPolicy, PricedPolicy, UNet, build_policy, build_unet
 from ..patches import patch_size
 from ..progress import Progress
 from .artifacts import ArtifactStore, Tensors
@@ -26,6 +26,7 @@ from .distill import distill, teacher_logits
 from .finetune import finetune
 from .loop import History
 from .pretrain import pretrain
+from .priced import fit_priced
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
 from .table import Table, everywhere, screened, with_context
@@ -39,7 +40,7 @@ class Trained:
 
     config: PipelineConfig
     models: list[UNet]
-    policy: PooledPolicy | ReferencePolicy
+    policy: AnyPolicy
     cost_per_patch: Tensor  # (models,)
     tables: Callable[[str], Table]
     keys: dict[str, str] = field(default_factory=dict)
@@ -100,9 +101,7 @@ class _Trainer:
             self.out.histories[name] = artifact.notes["history"]
         return artifact.tensors
 
-    def trained(
-        self, name: str, key: str, module: UNet | PooledPolicy | ReferencePolicy, train: Callable[[], History]
-    ) -> None:
+    def trained(self, name: str, key: str, module: UNet | AnyPolicy, train: Callable[[], History]) -> None:
         """Bring ``module`` to what the stage makes of it."""
 
         def make() -> tuple[Tensors, dict[str, Any]]:
@@ -242,16 +241,19 @@ class _Trainer:
                 "precision",
             ),
         )  # fmt: skip
-        self.trained(
-            name,
-            key,
-            self.policy,
-            lambda: train_policy(
+
+        def train() -> History:
+            if isinstance(self.policy, PricedPolicy):
+                self.policy.ask(config.cost_weight, self.out.cost_per_patch, charge_f0=self.training.charge_f0)
+                table = self.table("policy")
+                return fit_priced(self.policy, table.observation, table.hard)
+            return train_policy(
                 self.policy, bandit, val, self.training, grid=config.grid, flips=self.data.flips, epochs=epochs,
                 seed=config.seed, device=self.device, progress=self.progress, stage=name, keep_start=keep_start,
                 alpha=(0.95, 1.0) if keep_start else (0.7, 0.95),
-            ),
-        )  # fmt: skip
+            )  # fmt: skip
+
+        self.trained(name, key, self.policy, train)
         self.out.keys["policy"] = key
 
     def finetune(self) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Grid, TrainConfig
-from ..models import PooledPolicy, ReferencePolicy
+from ..models import AnyPolicy
 from ..progress import Progress
 from .loop import History, fit
 
@@ -35,7 +35,7 @@ class Bandit:
 
 
 def train_policy(
-    policy: PooledPolicy | ReferencePolicy,
+    policy: AnyPolicy,
     bandit: Bandit,
     val: Bandit,
     config: TrainConfig,

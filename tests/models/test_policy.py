@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from paser_opt.config import PolicyConfig
-from paser_opt.models import ReferencePolicy, build_policy, parameter_count
+from paser_opt.models import PricedPolicy, ReferencePolicy, build_policy, parameter_count
 
 
 def test_the_published_head_has_its_published_size():
     assert parameter_count(ReferencePolicy(models=3, grid=(4, 4))) == 14_736
 
 
-@pytest.mark.parametrize("kind", ["pooled", "reference"])
+@pytest.mark.parametrize("kind", ["pooled", "priced", "reference"])
 @pytest.mark.parametrize(("grid", "models"), [((4, 4), 3), ((2, 5), 2), ((1, 1), 6)])
 @pytest.mark.parametrize("size", [(64, 64), (50, 61)])
 def test_any_grid_any_number_of_models_any_size(kind, grid, models, size):
@@ -38,3 +38,19 @@ def test_inner_patches_can_be_told_apart_by_the_pooled_head():
     one, other = (pooled(pooled.observe(image, probability)) for image in (here, there))
     assert torch.allclose(one[0, 1, 1], other[0, 2, 2], atol=1e-5)
     assert not torch.allclose(one[0, 1, 1], one[0, 2, 2], atol=1e-3)
+
+
+def test_a_priced_policy_by_hand():
+    """Two patches of two cells, 1 and 3, then 2 and 2: mean 2 both, mean square 5 and 4; gain = mean square − 4."""
+    policy = PricedPolicy(PolicyConfig(kind="priced", stride=1), models=2, grid=(1, 2), classes=1, channels=1)
+    observation = torch.zeros(1, 5, 1, 4)
+    observation[0, 3, 0] = torch.tensor([1.0, 3.0, 2.0, 2.0])
+    features = policy.features(observation)
+    assert features.shape == (1, 1, 2, 10)
+    assert features[0, 0, :, 3].tolist() == [2.0, 2.0] and features[0, 0, :, 8].tolist() == [5.0, 4.0]
+    policy.mean[8], policy.scale[8], policy.weights[8, 1] = 4.0, 0.5, 0.5
+    assert policy.gain(observation)[0, 0].tolist() == [[0.0, 1.0], [0.0, 0.0]]
+    policy.ask(0.75, torch.tensor([0.2, 0.3]))  # price 3
+    assert policy(observation)[0, 0].flatten().tolist() == pytest.approx([0.0, 1.0 - 0.9, 0.0, -0.9])
+    policy.ask(0.75, torch.tensor([0.2, 0.3]), charge_f0=True)
+    assert policy(observation)[0, 0, 1].tolist() == pytest.approx([-0.6, -0.9])

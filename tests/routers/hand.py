@@ -34,7 +34,7 @@ def tables(entropy: Tensor = ENTROPY, gain: Tensor = GAIN, confidence: Tensor | 
     seen = Seen(
         features,
         confidence[..., None].expand(-1, -1, -1, len(TEMPERATURES)),
-        {"pooled": entropy.reshape(n, 1, 2, 2).repeat(1, 6, 1, 1).repeat_interleave(4, 2).repeat_interleave(4, 3),
-         "reference": entropy.reshape(n, 1, 2, 2).repeat(1, 2, 1, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)},
+        {kind: entropy.reshape(n, 1, 2, 2).repeat(1, maps, 1, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+         for kind, maps in (("pooled", 6), ("priced", 6), ("reference", 2))},
     )  # fmt: skip
     return Labelled(seen, hard_of(gain), gain, torch.ones(m, len(TEMPERATURES)), key="hand")

@@ -25,8 +25,8 @@ from paser_opt.routers import (
     MarginRouter,
     OracleRouter,
     PolicyRouter,
+    PricedRouter,
     RandomRouter,
-    RegressorRouter,
     Seen,
     TopKRouter,
     best_cuts,
@@ -43,6 +43,11 @@ def pooled() -> DeployedPolicy:
     return DeployedPolicy(policy.eval(), PolicyConfig())
 
 
+def priced() -> PricedRouter:
+    config = PolicyConfig(kind="priced")
+    return PricedRouter(build_policy(config, models=3, grid=GRID, classes=2, channels=1, seed=0), config)
+
+
 ROUTERS = {
     "always 0": lambda school: AlwaysRouter(0),
     "always 2": lambda school: AlwaysRouter(2),
@@ -51,7 +56,7 @@ ROUTERS = {
     "margin": lambda school: MarginRouter(GRID),
     "top-k": lambda school: TopKRouter(GRID),
     "cascade": lambda school: CascadeRouter(GRID),
-    "regressor": lambda school: RegressorRouter(GRID, seed=0),
+    "priced": lambda school: priced(),
     "deployed": lambda school: pooled(),
     "expected": lambda school: PolicyRouter("expected reward", PolicyConfig(), school, policy_objective="expected"),
     "reinforce": lambda school: PolicyRouter(
@@ -136,7 +141,7 @@ def test_the_step_that_is_timed_decides_as_the_tables_do(router):
     probability = torch.softmax(3 * torch.randn(2, 2, 10, 13, generator=draw), dim=1)
     data = tables()
     policies = {kind: build_policy(PolicyConfig(kind=kind), models=3, grid=GRID, classes=2, channels=1, seed=0)
-                for kind in ("pooled", "reference")}  # fmt: skip
+                for kind in ("pooled", "priced", "reference")}  # fmt: skip
     first, _ = tempered(probability.log(), torch.zeros(2, 10, 13, dtype=torch.uint8), GRID)
     confidence = torch.cat([first[:, :, None], data.seen.confidence[:, :, 1:]], dim=2)
     observations = {kind: policy.observe(images, probability) for kind, policy in policies.items()}
@@ -233,17 +238,39 @@ def test_tempering_by_hand():
     assert surprise[0, at].item() == pytest.approx(expected.item())
 
 
-def test_the_regressor_learns_a_gain_that_a_feature_tells():
-    """Gain of f_1 = entropy − 0.3, of f_2 = 2·entropy − 1: learnt on 40 images, routed as if it were known."""
+def test_gains_that_the_observation_tells_are_learnt_and_paid_for():
+    """f_1 gets 60 + 30·entropy of 100 pixels right, f_2 60 + 50·entropy: fitted once on 40 images, for any λ and C.
+
+    Of each class f_0 gets 30 of 50: IoU 30/70, which rises by 100/70² a pixel, so f_2's gain is 25/49·entropy.
+    """
     draw = torch.Generator().manual_seed(0)
-    entropy = torch.rand(40, 4, generator=draw)
-    gain = torch.stack([torch.zeros(40, 4), entropy - 0.3, 2 * entropy - 1], dim=-1)
-    router, goal = RegressorRouter(GRID, seed=0), Goal(0.2, COST)
-    router.fit(tables(entropy, gain), tables(entropy, gain), goal)
-    fresh = torch.rand(50, 4, generator=draw)
-    wanted = goal.reward(torch.stack([torch.zeros(50, 4), fresh - 0.3, 2 * fresh - 1], dim=-1)).argmax(dim=-1)
-    routed = router.route(tables(fresh, torch.zeros(50, 4, 3)).seen).route
-    assert (routed == wanted).float().mean() > 0.97
+
+    def made(count: int) -> Labelled:
+        entropy = (50 * torch.rand(count, 4, generator=draw)).round() / 50
+        return tables(entropy, torch.stack([torch.zeros(count, 4), 0.6 * entropy, entropy], dim=-1))
+
+    learn, fresh = made(40), made(50)
+    router = priced()
+    cost = torch.tensor([0.0, 0.1, 0.4]) * 25 / 49
+    router.fit(learn, learn, Goal(0.5, cost))
+    weights = router.priced.weights.clone()
+    # f_1 pays from 0.6·e > 0.1 on, f_2 over it from 0.4·e > 0.3 on; at twice the price from 1/3 on, and never.
+    for cost_weight, first, second in ((0.5, 1 / 6, 0.75), (2 / 3, 1 / 3, 9.0)):
+        router.fit(learn, learn, Goal(cost_weight, cost))
+        entropy = fresh.seen.features["entropy"][..., 0]
+        wanted = (entropy > first).long() + (entropy > second).long()
+        assert (router.route(fresh.seen).route == wanted).float().mean() > 0.95
+    assert torch.equal(router.priced.weights, weights), "another λ takes no fitting"
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.05, 0.2, 0.6])
+def test_a_budget_is_met_on_the_images_routed(budget):
+    data, router = tables(), priced()
+    router.fit(data, data, Goal(0.3, COST))
+    routes = router.within(data.seen, budget)
+    spent = (COST[1:] * routes.charged[:, 1:]).sum().item() / 8
+    assert spent <= budget + 1e-6
+    assert spent >= min(budget, 0.2) - 0.7 / 8, "no more stays over than one climb of one patch"
 
 
 def test_the_random_twin_sends_as_many_of_each():
@@ -325,7 +352,7 @@ def test_the_budget_oracle_spends_on_the_steepest_climb_first():
 # --- every runtime ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["entropy", "margin", "top-k", "cascade", "regressor"])
+@pytest.mark.parametrize("name", ["entropy", "margin", "top-k", "cascade", "priced"])
 def test_a_step_runs_through_onnx(name, schooling):
     """Devices may measure through ONNX Runtime, which has fewer operations than torch."""
     pytest.importorskip("onnx")

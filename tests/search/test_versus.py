@@ -76,7 +76,7 @@ def test_every_baseline_is_there_and_adjusted_together(compared):
     assert names >= {
         "pipeline", "f_0 alone, whole image", "f_1 alone, whole image", "f_1 alone, patches", "f_2 alone, whole image",
         "f_2 alone, patches", "entropy threshold", "margin threshold", "top-k entropy", "IDK cascade",
-        "gain regressor", "REINFORCE, published head", "expected reward", "random", "random, pipeline's usage",
+        "priced gains", "REINFORCE, published head", "expected reward", "random", "random, pipeline's usage",
         "oracle", "oracle per budget",
     }  # fmt: skip
     tested = [one for one in found.routers if one.against]
@@ -84,7 +84,7 @@ def test_every_baseline_is_there_and_adjusted_together(compared):
         "pipeline", "oracle", "oracle per budget",
     }  # fmt: skip
     assert all(one.against.p_holm >= one.against.p for one in tested)
-    assert found.router("expected reward").front_against == {}
+    assert found.router("priced gains").front_against == {}
     assert set(found.router("entropy threshold").front_against) == set(found.reference)
 
 

@@ -28,6 +28,16 @@ def test_image_gain_by_hand(kind):
     assert gains(TABLE, TABLE, kind)[0].tolist() == [[0, pytest.approx(2 * (after - before))], [0, 0]]
 
 
+def test_the_steady_gain_by_hand():
+    """Two patches of one image of two classes; accuracy gains 2/8 and −1/8 are 1 unit·(2, −1)/8 of IoU."""
+    other = torch.tensor([[[F0[0], F1[0]], [F0[1], [[3, 1], [2, 2]]]]])
+    iou, accuracy = gains(other, other, "data_iou")[0, :, 1], torch.tensor([2 / 8, -1 / 8])
+    unit = (iou[0] * 2 / 8 - iou[1] / 8) / (4 / 64 + 1 / 64)
+    expected = (iou + unit * accuracy) / 2
+    assert gains(other, other, "steady_iou")[0, :, 1].tolist() == pytest.approx(expected.tolist())
+    assert (gains(other, other, "steady_iou")[..., 0] == 0).all()
+
+
 def test_soft_iou_reads_the_soft_table():
     soft = TABLE.float() / 2
     assert torch.allclose(gains(TABLE * 0 + 1, soft, "soft_iou"), gains(TABLE, TABLE, "iou"))
