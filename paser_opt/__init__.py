@@ -6,7 +6,7 @@ train       pretrain → distill → policy → fine-tune, each stage kept in a 
 routing     one image through f_0, the policy, the patches' models, and back into one mask
 cost        what each of these steps takes on the device → what any route takes
 evaluate    confusion matrices, IoU, intervals
-routers     thresholds, cascade, regressor, policies, random, oracle: one protocol
+routers     thresholds, cascade, priced gains, policies, random, oracle: one protocol
 search      Optuna over λ, β, S, sizes: one trial trains one pipeline
 report      the front, what to deploy, and where every number comes from
 """

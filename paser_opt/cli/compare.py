@@ -23,13 +23,13 @@ def command(
     target: Annotated[str, typer.Argument(help="Folder of a run, or a study by name or path.")],
     trial: TrialNumber = None,
     seeds: Seeds = 1,
-    points: Annotated[int, typer.Option(min=2, max=64, help="Values of λ each router is fitted for.")] = 6,
+    points: Annotated[int, typer.Option(min=2, max=64, help="Values of λ each router is fitted for.")] = 12,
     reinforce: Reinforce = True,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: compare/ in the run).")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Hold a pipeline against thresholds, a cascade, a regressor, other policies, random and the oracle, on test.
+    """Hold a pipeline against thresholds, a cascade, predicted gains, policies, random and the oracle, on test.
 
     A run's models are used as they are. A study's own pipeline is trained, from as many seeds as asked.
 
@@ -108,7 +108,7 @@ def _fronts(found: Comparison) -> Table:
 
     names = ["router", *(f"≤ {figure(found.axis, at)}" for at in found.budgets), "hypervolume"]
     table = _table(
-        f"whole fronts: IoU within a mean {found.axis}, hypervolume", *names, "expected reward less this", "p"
+        f"whole fronts: IoU within a mean {found.axis}, hypervolume", *names, "priced gains less this", "p"
     )
     for one in found.routers:
         table.add_row(

@@ -100,7 +100,7 @@ class RouterResult(Record):
     front: list[FrontPoint]
     against: Difference | None = Field(None, description="IoU of the pipeline less this one's")
     front_against: dict[Axis, Difference] = Field(
-        default_factory=dict, description="hypervolume of the expected-reward policy's front less this one's"
+        default_factory=dict, description="hypervolume of the front of priced gains less this one's"
     )
 
 

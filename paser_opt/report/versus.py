@@ -169,7 +169,7 @@ def _lead(found: Comparison) -> str:
 
 FRONTS_LEAD = (
     "Test figures of the operating points; lines join those that val keeps. Hypervolume: share of the box between "
-    "the reference and the ideal point; its difference is the expected-reward policy's less the router's."
+    "the reference and the ideal point; its difference is that of priced gains less the router's."
 )
 
 
@@ -217,7 +217,7 @@ def _cell(name: str, value: float | None) -> Cell:
 def _fronts_table(found: Comparison) -> str:
     axes = list(found.reference)
     head = ["router", *(f"hypervolume, {words.TITLES[axis]}" for axis in axes)]
-    head += [f"expected reward less this, {words.TITLES[axis]}" for axis in axes]
+    head += [f"priced gains less this, {words.TITLES[axis]}" for axis in axes]
     head += [f"gain captured at {words.figure(found.axis, at)}" for at in found.budgets]
     rows: list[Sequence[Cell]] = []
     for one in found.routers:

@@ -44,6 +44,8 @@ from .objective import Bench, Priced
 
 __all__ = ["ENTROPY", "LEARNED", "ORACLE", "PIPELINE", "RANDOM", "Effort", "Scorer", "sweep"]
 
+TRAININGS = 3
+"""Values of λ, from low to high, that a policy is trained for which knows no other."""
 DRAWS = 16
 """Random twins that are averaged."""
 BUDGETS = 24
@@ -59,8 +61,8 @@ class Effort:
     """How much is trained for a comparison."""
 
     seeds: int = 1
-    points: int = 6
-    """values of λ each router is fitted for"""
+    points: int = 12
+    """values of λ each router is fitted for, but TRAININGS for one that trains for each"""
     reinforce: bool = True
     """train the published head by REINFORCE too: it reads f_0's maps at full size, minutes a λ on two cores"""
 
@@ -145,7 +147,10 @@ class Scorer:
     def family(self, group: Group, router: Router) -> Lane:
         """One point for each λ: fitted on D_RL and val, val and test routed."""
         val, test = [], []
-        for goal in self.goals:
+        goals = self.goals
+        if isinstance(router, PolicyRouter):
+            goals = [goals[i] for i in sorted(set(torch.linspace(1, len(goals) - 1, TRAININGS).long().tolist()))]
+        for goal in goals:
             label = f"λ {goal.cost_weight:.3g}"
             router.fit(self.learn, self.test if router.hindsight else self.val, goal)
             step = self._step(router)
