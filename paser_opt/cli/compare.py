@@ -107,9 +107,7 @@ def _fronts(found: Comparison) -> Table:
     from .live import figure
 
     names = ["router", *(f"≤ {figure(found.axis, at)}" for at in found.budgets), "hypervolume"]
-    table = _table(
-        f"whole fronts: IoU within a mean {found.axis}, hypervolume", *names, "priced gains less this", "p"
-    )
+    table = _table(f"whole fronts: IoU within a mean {found.axis}, hypervolume", *names, "priced gains less this", "p")
     for one in found.routers:
         table.add_row(
             one.name,

@@ -89,8 +89,8 @@ class PricedPolicy(nn.Module):
     """Predicted gain of every model on every patch, less C at a price: one fit serves every λ and every C.
 
     A patch goes where gain − λ/(1 − λ)·C is highest, which is where Eq. 2 is. The gain is linear in the means and
-    mean squares, inside the patch, of the maps that PooledPolicy reads, and in their squares: tens of patches a model
-    of the family are enough to fit it (train/priced.py). Until then it keeps every patch.
+    mean squares, inside the patch, of the maps that PooledPolicy reads, and in their squares: a few hundred patches
+    are enough to fit it (train/priced.py).
     """
 
     mean: Tensor  # (F,)
@@ -102,7 +102,7 @@ class PricedPolicy(nn.Module):
         super().__init__()
         self.grid, self.stride = grid, config.stride
         features = 2 * (classes + 2 + channels + 1)
-        self.weights = nn.Parameter(torch.zeros(2 * features + 1, models), requires_grad=False)
+        self.weights = nn.Parameter(0.1 * torch.randn(2 * features + 1, models), requires_grad=False)
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
         self.register_buffer("charge", torch.zeros(models))
@@ -131,7 +131,7 @@ class PricedPolicy(nn.Module):
         return torch.cat([standard, standard.square(), torch.ones_like(standard[..., :1])], dim=-1)
 
     def gain(self, observation: Tensor) -> Tensor:
-        """Predicted gain over f_0, (N, gh, gw, models): 0 for f_0 itself."""
+        """Predicted gain over f_0, (N, gh, gw, models): once fitted, 0 for f_0 itself."""
         gain: Tensor = self.design(self.features(observation)) @ self.weights
         return gain
 

@@ -48,6 +48,7 @@ def test_a_priced_policy_by_hand():
     features = policy.features(observation)
     assert features.shape == (1, 1, 2, 10)
     assert features[0, 0, :, 3].tolist() == [2.0, 2.0] and features[0, 0, :, 8].tolist() == [5.0, 4.0]
+    policy.weights.zero_()
     policy.mean[8], policy.scale[8], policy.weights[8, 1] = 4.0, 0.5, 0.5
     assert policy.gain(observation)[0, 0].tolist() == [[0.0, 1.0], [0.0, 0.0]]
     policy.ask(0.75, torch.tensor([0.2, 0.3]))  # price 3
