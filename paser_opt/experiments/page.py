@@ -178,6 +178,6 @@ def _routers(comparison: Comparison) -> Sheet:
     columns += [Column(name=f"IoU at {words.figure(axis, at)}", kind="iou") for at in comparison.budgets]
     columns += [
         Column(name="hypervolume", kind="ratio"),
-        Column(name="expected reward's front less this", kind="difference"),
+        Column(name="priced gains' front less this", kind="difference"),
     ]
     return Sheet(title=f"At the pipeline's {words.TITLES[axis]}, and whole fronts", columns=columns, rows=rows)

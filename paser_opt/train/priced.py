@@ -15,7 +15,7 @@ from .reward import gains
 __all__ = ["fit_priced"]
 
 FOLDS = 5
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Ridge penalties tried, in units of the inputs' own second moment (about 1 after standardising)."""
 
 
