@@ -235,13 +235,14 @@ def workloads(
     cut = Split(grid, halo, config.context)
     patches, tiles = cut(image, labels, probability)
     h, w = patch_size(height, width, grid)
+    added = f"+k{classes}" if config.context == "screen" else ""
 
     policy = build_policy(config.policy, models=len(nets), grid=grid, classes=classes, channels=channels, seed=0)
     steps = [
         _screening(config.models[0], nets[0], config.mc_samples, image),
         Workload(_policy_key(config.policy, len(nets), classes, channels, tiling, shape),
                  Decide(policy.to(device).eval()), (image, probability), 1),
-        Workload(f"split c{patches.shape[1]} {tiling} {shape}", cut, (image, labels, probability), 1),
+        Workload(f"split c{channels}{added} {tiling} {shape}", cut, (image, labels, probability), 1),
         Workload(f"stitch {tiling} {shape}", Stitch(grid, height, width), (tiles,), 1),
     ]  # fmt: skip
     refinements = [_refinements(model, Refine(net, halo), patches, tiles, f"{h}x{w}+{halo}")

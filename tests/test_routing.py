@@ -143,6 +143,16 @@ def test_every_step_of_the_plan_is_a_workload_that_runs():
         step.module(*step.inputs)
 
 
+def test_grey_patches_with_the_screen_in_sight_are_not_taken_for_colour_ones():
+    colour = tuple(size.model_copy(update={"in_channels": 4}) for size in SIZES)
+    grey = PipelineConfig(models=(SIZES[0], *colour[1:]), context="screen", distill_weight=0)
+    plans = [
+        workloads(one, height=20, width=30, device=torch.device("cpu"))[1]
+        for one in (grey, PipelineConfig(models=colour))
+    ]
+    assert plans[0].split != plans[1].split
+
+
 @pytest.mark.parametrize("runtime", ["eager", "onnx"])
 def test_a_pipeline_through_a_runtime_gives_the_same_masks(runtime):
     config = PipelineConfig(models=SIZES, grid=(2, 3), halo=2)

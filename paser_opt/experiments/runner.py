@@ -101,7 +101,8 @@ def described(pipeline: PipelineConfig) -> str:
     """A pipeline in one line."""
     models = ", ".join(f"f_{index} {words.model(model)}" for index, model in enumerate(pipeline.models))
     return (
-        f"{models}; grid {pipeline.grid[0]} x {pipeline.grid[1]}, halo {pipeline.halo}, S {pipeline.mc_samples}, "
+        f"{models}; grid {pipeline.grid[0]} x {pipeline.grid[1]}, halo {pipeline.halo}, "
+        f"context {pipeline.context}, S {pipeline.mc_samples}, "
         f"λ {pipeline.cost_weight:.3g}, β {pipeline.distill_weight:g}, C {pipeline.reward_cost}, "
         f"policy {pipeline.policy.kind}, reward {pipeline.training.reward}"
     )

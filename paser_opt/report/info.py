@@ -195,7 +195,9 @@ def _rows(trial: TrialRecord, val: Evaluation) -> tuple[tuple[str, str], ...]:
         ("λ · β · S", f"{pipeline.cost_weight:.3g} · {pipeline.distill_weight:.3g} · {pipeline.mc_samples}"),
         (
             "grid",
-            f"{pipeline.grid[0]} × {pipeline.grid[1]}" + (f", halo {pipeline.halo}" if pipeline.halo else ""),
+            f"{pipeline.grid[0]} × {pipeline.grid[1]}"
+            + (f", halo {pipeline.halo}" if pipeline.halo else "")
+            + (", f_1 … see f_0's result" if pipeline.context == "screen" else ""),
         ),
     ]
     rows += [(f"f_{i}", words.model(config)) for i, config in enumerate(pipeline.models)]

@@ -13,7 +13,7 @@ from ..config import Grid, PolicyConfig
 from ..data import Part
 from ..evaluate import image_probability
 from ..models import build_policy
-from ..patches import IGNORE
+from ..patches import IGNORE, in_context
 from ..train import ArtifactStore, Tensors, Trained, gains, routed, teacher_logits
 from .features import Describe, Features, patch_means
 
@@ -116,8 +116,9 @@ def _look(trained: Trained, part: Part, policies: Sequence[PolicyConfig]) -> Ten
     for index in range(len(part)):
         image, mask, chance = moved.images[index, None], moved.masks[index, None], probability[index, None]
         scores = [chance.clamp_min(1e-12).log()]
+        seen = in_context(image, chance, config.context)
         scores += [
-            teacher_logits(model, image, grid=config.grid, halo=config.halo, precision="fp32").float()
+            teacher_logits(model, seen, grid=config.grid, halo=config.halo, precision="fp32").float()
             for model in trained.models[1:]
         ]
         confidence, surprise = zip(*(tempered(one, mask, config.grid) for one in scores), strict=True)

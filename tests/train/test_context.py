@@ -1,11 +1,15 @@
 """Patch models that see f_0's result: trained in that order, and the table says what a run then gives."""
 
+from dataclasses import replace
+
 import torch
+from torch import nn
 
 from paser_opt.config import DataConfig, PipelineConfig, TrainConfig, UNetConfig
 from paser_opt.data import load
 from paser_opt.patches import confusion
 from paser_opt.progress import Silent
+from paser_opt.routers.tables import labelled
 from paser_opt.routing import RoutedPipeline
 from paser_opt.train import ArtifactStore, train_pipeline
 
@@ -46,3 +50,20 @@ def test_trials_that_differ_in_s_share_the_models(tmp_path):
     assert none.seconds["pretrain f_1"] == none.seconds["pretrain f_2"] == none.seconds["distill f_0"] == 0
     assert two.keys["f_0"] == none.keys["f_0"]
     assert none.seconds["table f_1 val"] > 0  # what it is shown at run time differs
+
+
+class Repeats(nn.Module):
+    """Says what f_0 said: its probabilities are the channels behind the image's."""
+
+    def forward(self, x):
+        return x[:, 1:].log()
+
+
+def test_routers_see_models_in_context(tmp_path):
+    data, result = trained(tmp_path)
+    repeating = replace(result, models=[result.models[0], Repeats(), Repeats()])
+    seen = labelled(repeating, data.val, "val", ArtifactStore(tmp_path), [result.config.policy]).seen
+    first = seen.confidence[:, :, :1]  # (N, P, 1, T)
+    torch.testing.assert_close(
+        seen.confidence, first.expand_as(seen.confidence), atol=1e-3, rtol=0
+    )  # logits of 16 bits
