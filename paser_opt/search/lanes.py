@@ -202,7 +202,7 @@ class Scorer:
         return self.costs.point(tables.routed(routes.route), routes.route, routes.charged, step, label)
 
     def _patches(self, model: int) -> Points:
-        """f_i on every patch, without f_0."""
+        """f_i on every patch, without f_0 unless it sees f_0's result."""
         cost = alone(self.priced.entries, self.priced.plan, model, self.priced.patches)
         return self._constant(self.test.hard[:, :, model].sum(dim=1), model, figures(cost), cost.paper_macs)
 

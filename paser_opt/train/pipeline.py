@@ -2,6 +2,8 @@
 
     pretrain f_1 … f_m ─→ teacher logits ─→ distill f_0 ─→ tables ─→ policy ─→ fine-tune ─→ tables ─→ policy
 
+Where f_1 … see what f_0 made of the image, f_0 comes first, without a teacher.
+
 Keys name only what a stage depends on: trials that differ in λ share everything before the policy, trials that
 differ in β share pretraining, and a model's table is shared by every family it is part of.
 """
