@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -139,6 +141,12 @@ def test_alone() -> None:
     large = alone(entries(), PLAN, 2, 4)
     assert large.latency_s.value == pytest.approx(0.001 + 0.250 + 0.002)
     assert (large.macs, large.paper_macs, large.memory_bytes.value) == (4000, 4000, 3000 + 3560)
+
+
+def test_a_model_that_sees_the_screen_is_charged_for_it() -> None:
+    large = alone(entries(), replace(PLAN, context=True), 2, 4)
+    assert large.parts_s == pytest.approx({"screen": 0.05, "split": 0.001, "f_2": 0.25, "stitch": 0.002})
+    assert (large.macs, large.paper_macs) == (500 + 4000, 100 + 4000)
 
 
 def test_least_is_the_route_that_keeps_every_patch_at_f_0() -> None:
