@@ -103,6 +103,7 @@ def test_a_broken_study_names_the_field_and_the_mend(before, after, words, paser
 def test_a_place_that_cannot_be_written(paser_opt, tmp_path, tiny_toml):
     (tmp_path / "file").write_text("")
     one_line(paser_opt("profile", tiny_toml, "--out", tmp_path / "file" / "p.json", "-q"), "cannot write", "file")
+    one_line(paser_opt("profile", tiny_toml, "--out", "/proc/nowhere/p.json", "-q"), "cannot write", "/proc/nowhere")
 
 
 def test_no_run_here(paser_opt, tmp_path):
