@@ -35,15 +35,8 @@ from . import (
 __all__ = ["app", "main"]
 
 DISK_FAULTS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.ENOENT,
-)
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+)  # fmt: skip
 """What the disk says when the fault is the user's to mend."""
 
 app = typer.Typer(
