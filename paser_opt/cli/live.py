@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from ..progress import Progress
 from ..records import TrialRecord
 
 if TYPE_CHECKING:
@@ -71,7 +72,12 @@ class _Silent:
 
     def started(self, number: int, total: int, tag: str) -> None: ...
 
+    def running(self, number: int) -> Progress:
+        return self
+
     def finished(self, trial: TrialRecord, front: list[TrialRecord], volume: float | None) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 class _Lines(_Silent):
@@ -80,11 +86,31 @@ class _Lines(_Silent):
     def started(self, number: int, total: int, tag: str) -> None:
         self.total = total
 
+    def note(self, text: str) -> None:
+        console.print(escape(text), soft_wrap=True)
+
     def finished(self, trial: TrialRecord, front: list[TrialRecord], volume: float | None) -> None:
         star = " ★ on the front" if trial in front else ""
         tag = f", {trial.tag}" if trial.tag else ""
         line = f"trial {trial.number} ({trial.number + 1} of {self.total}{tag}): {_outcome(trial)}"
         console.print(escape(f"{line}, {trial.seconds:.1f} s{star}"), soft_wrap=True)
+
+
+class _Bar:
+    """The stage at work, of one trial or of the driver."""
+
+    def __init__(self, bars: Bars, prefix: str = "") -> None:
+        self.bars, self.prefix = bars, prefix
+        self.task = bars.add_task("", total=None, note="", visible=False)
+
+    def stage(self, name: str, total: int) -> None:
+        self.bars.reset(self.task, total=total, description=f"  {self.prefix}{name}", note="", visible=True)
+
+    def advance(self, done: int, note: str = "") -> None:
+        self.bars.update(self.task, completed=done, note=note)
+
+    def remove(self) -> None:
+        self.bars.remove_task(self.task)
 
 
 class _Screen(_Silent):
@@ -97,32 +123,48 @@ class _Screen(_Silent):
             TextColumn("{task.fields[note]}", style="dim"), console=console,
         )  # fmt: skip
         self.trials = self.bars.add_task(escape(title), total=None, note="")
-        self.current = self.bars.add_task("", total=None, note="", visible=False)
+        self.current = _Bar(self.bars)  # of the driver itself: what it measures and evaluates
+        self.at_work: dict[int, _Bar] = {}
         self.front: list[TrialRecord] = []
         self.since = time.monotonic()
+        self.asked = 0
         self.done_here = 0
 
     def stage(self, name: str, total: int) -> None:
-        self.bars.reset(self.current, total=total, description=f"  {name}", note="", visible=True)
+        self.current.stage(name, total)
 
     def advance(self, done: int, note: str = "") -> None:
-        self.bars.update(self.current, completed=done, note=note)
+        self.current.advance(done, note)
 
     def started(self, number: int, total: int, tag: str) -> None:
         self.total = total
-        self.bars.update(self.trials, total=total, completed=number)
+        self.asked = max(self.asked, number + 1)
+        self.at_work[number] = _Bar(self.bars, f"{number}: ")
+        self.bars.update(self.trials, total=total, completed=self._done())
         if tag:
             self.bars.update(self.trials, note=tag)
 
+    def running(self, number: int) -> Progress:
+        bar = self.at_work[number]
+        bar.stage("starting", 1)
+        return bar
+
     def finished(self, trial: TrialRecord, front: list[TrialRecord], volume: float | None) -> None:
+        self.at_work.pop(trial.number).remove()
         self.done_here += 1
         self.front = front
-        left = (time.monotonic() - self.since) / self.done_here * (self.total - trial.number - 1)
+        left = (time.monotonic() - self.since) / self.done_here * (self.total - self._done())
         if self.timeout_s is not None:
             left = min(left, max(0.0, self.timeout_s - trial.clock_s))
         note = f"about {_duration(left)} left" + (f" · hypervolume {volume:.4g}" if volume is not None else "")
-        self.bars.update(self.trials, completed=trial.number + 1, note=note)
+        self.bars.update(self.trials, completed=self._done(), note=note)
         console.print(escape(f"trial {trial.number}: {_outcome(trial)}"), style="dim", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        console.print(escape(text), soft_wrap=True)
+
+    def _done(self) -> int:
+        return self.asked - len(self.at_work)
 
     def draw(self) -> Group:
         return Group(self._table() if self.front else Text(), self.bars)

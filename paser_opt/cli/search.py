@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ConfigError
 from .options import Estimate, Host, Json, Precision, Quiet, Runtime, StudyName, default_folder, size_bytes
+
+if TYPE_CHECKING:
+    from ..search.executors import MakeExecutor
 
 __all__ = ["command"]
 
@@ -34,6 +39,25 @@ def command(
     ] = None,
     store_size: Annotated[
         str | None, typer.Option(help="Keep --store to this size, such as 20GB; least recently used stages go.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at once (default: 1; with --ray as many as fit)."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run trials on a Ray cluster: auto, host:port, ray://host:port or local."),
+    ] = None,
+    cpus: Annotated[float, typer.Option(min=0.1, help="With --ray: CPU cores of a trial.")] = 1.0,
+    gpus: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of a trial; 0.25 lets four share one.")] = 0.0,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="PASER_OPT_STORAGE",
+            show_envvar=False,
+            help="Keep Optuna's trials in this database, such as postgresql://user:password@host/name.",
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -63,6 +87,7 @@ def command(
         run = search(
             chosen, folder, device=target, trials=total, timeout_s=limit, watcher=watcher, estimate=estimate,
             shared_store=store, shared_limit_bytes=size_bytes(store_size, "--store-size") if store_size else None,
+            executor=_executor(ray, workers, cpus, gpus), storage=storage,
         )  # fmt: skip
     page = write_report(run)
     done = len(run.trials())
@@ -72,3 +97,16 @@ def command(
         typer.echo((run.path / "front.json").read_text(encoding="utf-8"))
     elif not quiet:
         console.print(f"report: [bold]{page}[/bold]   front: {run.path / 'front.csv'}", soft_wrap=True)
+
+
+def _executor(ray: str | None, workers: int | None, cpus: float, gpus: float) -> MakeExecutor:
+    """Where trials run. Raises ConfigError where Ray is asked for and not installed."""
+    from ..search.executors import Here, Subprocesses
+
+    if ray:
+        try:
+            from ..search.executors.on_ray import OnRay
+        except ImportError:
+            raise ConfigError("--ray needs Ray: pip install 'paser-opt[ray]'") from None
+        return partial(OnRay, address=ray, workers=workers, cpus=cpus, gpus=gpus)
+    return Here if workers in (None, 1) else partial(Subprocesses, workers=workers)

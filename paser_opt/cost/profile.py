@@ -63,18 +63,23 @@ class ProfileStore:
         rewritten, whole, after every entry. ``energy`` False leaves energy out, with the reason. Raises DeviceError
         when a sensor or the way to the device fails midway, ConfigError for a meter that does not exist.
         """
-        missing = {load.key: load for load in workloads if self._lacks(load.key, energy, within)}
-        if missing and within:
-            self._keep(told := tell(list(missing.values()), self.profile.entries, within=within), 0.0)
-            missing = {key: load for key, load in missing.items() if key not in told}
+        missing = self.missing(workloads, energy=energy, within=within)
         if missing:
             begun = time.monotonic()
             known = self.profile.entries
-            for entry in self.bench.measure(list(missing.values()), known=known, progress=progress, energy=energy):
+            for entry in self.bench.measure(missing, known=known, progress=progress, energy=energy):
                 now = time.monotonic()
                 self._keep({entry.key: entry}, now - begun)
                 begun = now
         return dict(self.profile.entries)
+
+    def missing(self, workloads: Sequence[Workload], *, energy: bool = True, within: float = 0.0) -> list[Workload]:
+        """Those of the ``workloads`` that must be measured; what can be told ``within`` is told now, and kept."""
+        missing = {load.key: load for load in workloads if self._lacks(load.key, energy, within)}
+        if missing and within:
+            self._keep(told := tell(list(missing.values()), self.profile.entries, within=within), 0.0)
+            missing = {key: load for key, load in missing.items() if key not in told}
+        return list(missing.values())
 
     def _keep(self, entries: Mapping[str, Entry], seconds: float) -> None:
         update = {"entries": {**self.profile.entries, **entries}, "seconds": self.profile.seconds + seconds}

@@ -197,3 +197,5 @@ class RunRecord(Record):
     versions: dict[str, str] = Field(default_factory=dict)
     gallery: list[GalleryItem] = Field(default_factory=list)
     source: str | None = Field(None, description="the run whose trials were retargeted to the device of this one")
+    storage: str = Field("", description='database of the trials, without its password; "": the run\'s study.db')
+    storage_name: str = Field("", description="the study's name in that database")

@@ -3,8 +3,9 @@
 from .profiling import profile_study
 from .retarget import retarget
 from .static import static_front
-from .study import Watcher, search
+from .study import search
 from .versus import Effort, compare_run, compare_study
+from .watcher import Watcher
 
 __all__ = [
     "Effort",

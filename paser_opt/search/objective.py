@@ -24,6 +24,7 @@ from ..train import ArtifactStore, Trained, train_pipeline
 __all__ = [
     "Bench",
     "Priced",
+    "Workshop",
     "budget_reason",
     "evaluation",
     "objective_values",
@@ -31,6 +32,7 @@ __all__ = [
     "price",
     "refuse_other_masks",
     "score",
+    "to_measure",
     "train",
 ]
 
@@ -38,15 +40,21 @@ RANDOM_DRAWS = 40
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What all trials of a search work with."""
+class Workshop:
+    """What a trial is trained and scored with."""
 
     study: Study
     data: SegmentationData
     store: ArtifactStore
-    profile: ProfileStore
     training_device: torch.device
     progress: Progress
+
+
+@dataclass(frozen=True)
+class Bench(Workshop):
+    """What the driver works with: the workshop, and the profile that prices trials."""
+
+    profile: ProfileStore
 
     @property
     def cost_device(self) -> torch.device:
@@ -78,6 +86,14 @@ def refuse_other_masks(device: Device) -> None:
             "runtime onnx-int8 gives other masks than the fp32 models that a search scores: its latency must not stand "
             "beside their IoU; search with onnx, and profile with onnx-int8"
         )
+
+
+def to_measure(config: PipelineConfig, bench: Bench) -> bool:
+    """Whether pricing ``config`` would measure something on this very machine."""
+    if not bench.profile.bench.here:
+        return False
+    steps, _ = workloads(config, height=bench.data.height, width=bench.data.width, device=bench.cost_device)
+    return bool(bench.profile.missing(steps, within=bench.study.predict_within))
 
 
 def price(config: PipelineConfig, bench: Bench) -> Priced:
@@ -136,7 +152,7 @@ def budget_reason(excess: dict[str, float]) -> str:
     return f"its cheapest route is {excess[worst]:.0%} over the budget of {worst}"
 
 
-def train(priced: Priced, bench: Bench) -> Trained:
+def train(priced: Priced, bench: Workshop) -> Trained:
     """The full pipeline, stages taken from the store where they are there."""
     cost = cost_per_patch(priced.entries, priced.plan, priced.config.reward_cost, priced.patches)
     return train_pipeline(
@@ -164,7 +180,7 @@ def objective_values(result: Evaluation, objectives: tuple[Objective, ...]) -> d
     return values
 
 
-def evaluation(trained: Trained, priced: Priced, bench: Bench, split: Literal["val", "test"]) -> Evaluation:
+def evaluation(trained: Trained, priced: Priced, bench: Workshop, split: Literal["val", "test"]) -> Evaluation:
     """The pipeline, its parts alone, its random twin and its oracle on one split."""
     table = trained.tables(split)
     route = trained.route(table)
@@ -201,7 +217,7 @@ def evaluation(trained: Trained, priced: Priced, bench: Bench, split: Literal["v
     )
 
 
-def score(record: TrialRecord, trained: Trained, priced: Priced, bench: Bench) -> None:
+def score(record: TrialRecord, trained: Trained, priced: Priced, bench: Workshop) -> None:
     """Write into ``record`` what the pipeline reaches on val, and how it came about."""
     record.val = evaluation(trained, priced, bench, "val")
     record.values = objective_values(record.val, bench.study.objectives)
@@ -209,7 +225,7 @@ def score(record: TrialRecord, trained: Trained, priced: Priced, bench: Bench) -
     record.cost_per_patch = trained.cost_per_patch.tolist()
 
 
-def _alone(index: int, trained: Trained, priced: Priced, bench: Bench, split: Literal["val", "test"]) -> Alone:
+def _alone(index: int, trained: Trained, priced: Priced, bench: Workshop, split: Literal["val", "test"]) -> Alone:
     """f_0 on the whole image in one deterministic pass; f_i on every patch."""
     if index == 0:
         part = getattr(bench.data, split).to(bench.training_device)

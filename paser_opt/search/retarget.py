@@ -24,7 +24,8 @@ from ..runs import RunFolder
 from ..train import ArtifactStore, Trained, restore_pipeline, training_device
 from .finish import finish
 from .objective import Bench, Priced, budget_reason, over_budget, price, refuse_other_masks, score
-from .study import Watcher, now, write_history
+from .study import now, write_history
+from .watcher import Watcher
 
 __all__ = ["retarget"]
 
@@ -149,7 +150,7 @@ class _Retargeting:
             record.state, record.reason = "failed", str(error)
             return record
         score(record, trained, priced, self.bench)
-        write_history(self.run, trial.number, trained)
+        write_history(self.run, trial.number, trained.histories)
         return record
 
     def _complete(self) -> list[TrialRecord]:

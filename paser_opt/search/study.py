@@ -1,49 +1,49 @@
-"""The search's one driver: ask, price, train, tell; survive anything; finish with the test set.
+"""The search's one driver: ask, price, submit, tell; survive anything; finish with the test set.
 
 The order of writing keeps every finished trial, once: a trial's record is written whole, then Optuna is told.
 After a kill, a RUNNING trial with a record is told what the record says; one without goes on under its own number,
-its stages taken from the store. So a resumed search equals an uninterrupted one.
+its stages taken from the store. So a resumed search equals an uninterrupted one, trials taken one at a time.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
-from typing import Protocol
+from uuid import uuid4
 
 import optuna
-import torch
 from optuna.trial import TrialState
 
-from ..config import OBJECTIVES, Device, Study
+from ..config import OBJECTIVES, Device, PipelineConfig, Study
 from ..cost import open_bench, open_profile
 from ..data import load
-from ..errors import DivergedError, RunError
+from ..errors import RunError
 from ..pareto import front, hypervolume, reference_point
-from ..progress import Progress
 from ..records import RunRecord, TrialRecord, write_text
 from ..runs import RunFolder
-from ..train import ArtifactStore, Trained, training_device
+from ..train import ArtifactStore, History, training_device
+from .attempt import Job, Outcome
+from .executors import Executor, Here, LostError, MakeExecutor
 from .finish import finish
-from .objective import Bench, budget_reason, over_budget, price, refuse_other_masks, score, train
+from .objective import Bench, Priced, budget_reason, over_budget, price, refuse_other_masks, to_measure, train
 from .space import first_trials, suggest, unfit
+from .storage import open_local, open_url, without_password
+from .watcher import Watcher
 
-__all__ = ["Watcher", "now", "search", "write_history"]
+__all__ = ["now", "search", "write_history"]
 
 STUCK = 12
 """A trial that was started this often without finishing one more stage takes its process down: told as failed."""
 
-
-class Watcher(Progress, Protocol):
-    """A Progress that is also told of trials."""
-
-    def started(self, number: int, total: int, tag: str) -> None: ...
-
-    def finished(self, trial: TrialRecord, front: list[TrialRecord], volume: float | None) -> None: ...
+LOSSES = 3
+"""A trial whose worker died this often in one session is told as failed."""
 
 
 def search(
@@ -57,15 +57,19 @@ def search(
     estimate: bool = False,
     shared_store: Path | None = None,
     shared_limit_bytes: int | None = None,
+    executor: MakeExecutor = Here,
+    storage: str | None = None,
 ) -> RunFolder:
     """Run ``study`` in ``folder`` until it holds ``trials`` trials or ``timeout_s`` is spent; goes on where it stopped.
 
     Stages that lie in ``shared_store`` are taken from there, and those made here are left there, up to
-    ``shared_limit_bytes``.
+    ``shared_limit_bytes``. ``executor`` says where trials run, ``storage`` (a database URL) where Optuna's trials lie
+    if not in the run's ``study.db``.
 
     ``estimate``: costs are the data sheet's roofline, and marked so. Raises ConfigError for a runtime whose masks are
-    not the trained models'; RunError where the folder holds another study or another driver is at work; and what the
-    data, the device and the study themselves raise. KeyboardInterrupt leaves everything ready to go on.
+    not the trained models'; RunError where the folder holds another study, another driver is at work or the database
+    stays away; and what the data, the device and the study themselves raise. KeyboardInterrupt leaves everything ready
+    to go on.
     """
     refuse_other_masks(device)
     run = RunFolder(folder)
@@ -81,10 +85,19 @@ def search(
             progress=watcher,
         )
         driver = _Driver(run, bench, watcher)
-        driver.open()
-        driver.work(trials, timeout_s)
+        driver.open(storage)
+        driver.work(trials, timeout_s, executor)
         finish(run, bench, lambda trial, priced: train(priced, bench))
     return run
+
+
+@dataclass
+class _Running:
+    """A trial on its way, and when its work began."""
+
+    job: Job
+    begun: float
+    losses: int = 0
 
 
 class _Driver:
@@ -92,74 +105,93 @@ class _Driver:
         self.run, self.bench, self.watcher = run, bench, watcher
         self.study = bench.study
         self.records: dict[int, TrialRecord] = {}
+        self.asked: dict[int, optuna.Trial] = {}  # and not told yet
+        self.running: dict[Future[Outcome], _Running] = {}
 
     # --- opening --------------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, storage: str | None) -> None:
         """Make the run, or take it up again."""
         new = not self.run.run_file.is_file()
         if not new and (source := self.run.run().source):
             raise RunError(f"{self.run.path} was retargeted from {source}: search on there, and retarget again")
         if new:
             self.run.database.unlink(missing_ok=True)  # a set-up that was cut short holds nothing yet
-        self.optuna = _open_database(self.run.database, self.study)
+            record = self._new_record(storage)
+        else:
+            record = self.run.run()
+            self._same_run(record, storage)
+        directions = [OBJECTIVES[name] for name in self.study.objectives]
+        if storage:
+            self.optuna = open_url(storage, record.storage_name, directions, say=self.watcher.note)
+        else:
+            self.optuna = open_local(self.run.database, self.study.name, directions, say=self.watcher.note)
         if new:
-            self._set_up()
-        self.record = self.run.run()
-        self._same_run()
+            for one in first_trials(self.study.space)[0]:
+                self.optuna.enqueue_trial(one.params, user_attrs={"tag": one.tag})
+            record.write(self.run.run_file)
+        self.record = record
         self.records = {trial.number: trial for trial in self.run.trials()}
+        if len(self.optuna.trials) <= max(self.records, default=-1):
+            raise RunError(
+                f"{record.storage or self.run.database} lacks trials that {self.run.path} holds: bring the database "
+                "back, or start afresh with --new"
+            )
         for orphan in self.optuna.get_trials(states=(TrialState.RUNNING,), deepcopy=False):
             if orphan.number in self.records:
                 self._tell(self.records[orphan.number])
 
-    def _set_up(self) -> None:
-        first, notes = first_trials(self.study.space)
-        for one in first:
-            self.optuna.enqueue_trial(one.params, user_attrs={"tag": one.tag})
-        record = RunRecord(
+    def _new_record(self, storage: str | None) -> RunRecord:
+        return RunRecord(
             study=self.study,
             data=self.bench.data.summary(),
             created=now(),
-            notes=notes,
+            notes=first_trials(self.study.space)[1],
             versions={name: version(name) for name in ("paser-opt", "torch", "optuna")},
+            storage=without_password(storage) if storage else "",
+            storage_name=f"{self.study.name}-{uuid4().hex[:8]}" if storage else "",  # a server holds many runs
         )
-        record.write(self.run.run_file)
 
-    def _same_run(self) -> None:
+    def _same_run(self, record: RunRecord, storage: str | None) -> None:
         ignored = {"trials", "timeout_s", "description"}
-        before, now = (one.model_dump(exclude=ignored) for one in (self.record.study, self.study))
+        before, now = (one.model_dump(exclude=ignored) for one in (record.study, self.study))
         changed = [name for name in now if now[name] != before.get(name)]
         if changed:
             raise RunError(
                 f"{self.run.path} holds a run of this study with another {', '.join(changed)}; "
                 "start afresh with --new, or give --out another folder"
             )
-        if self.record.data.fingerprint != self.bench.data.fingerprint:
+        if record.data.fingerprint != self.bench.data.fingerprint:
             raise RunError(
                 f"the data has changed since {self.run.path} was started; start afresh with --new, or give --out"
             )
+        if record.storage != (without_password(storage) if storage else ""):
+            mend = f"give --storage {record.storage}" if record.storage else "leave out --storage"
+            raise RunError(f"{self.run.path} keeps its trials in {record.storage or 'its own study.db'}: {mend}")
 
     # --- the loop -------------------------------------------------------------------------------------
 
-    def work(self, total: int, timeout_s: float | None) -> None:
+    def work(self, total: int, timeout_s: float | None, make_executor: MakeExecutor) -> None:
+        """Keep the executor's workers busy until ``total`` trials are there or the time is spent."""
         self.spent = max((trial.clock_s for trial in self.records.values()), default=0.0)
         self.since = time.monotonic()
-        while len(self.records) < total and not (timeout_s and self._clock() > timeout_s):
-            trial = self._next()
-            number = trial.number
-            tag = trial.user_attrs.get("tag", "")
-            self.watcher.started(number, total, tag)
-            try:
-                record = self._attempt(trial, tag)
-            except KeyboardInterrupt:
+        self.executor: Executor = make_executor(self.bench, self.run.run_file)
+        try:
+            while True:
+                late = timeout_s is not None and self._clock() > timeout_s
+                wanted = not late and len(self.records) + len(self.running) < total
+                if wanted and len(self.running) < self.executor.workers:
+                    self._start(self._next(), total)
+                elif self.running:
+                    self._collect()
+                else:
+                    return
+        except KeyboardInterrupt:
+            for trial in self.asked.values():
                 trial.set_user_attr("attempts", None)  # stopped by a person: says nothing about the trial
-                raise
-            record.write(self.run.trial_file(number))
-            self.records[number] = record
-            self._tell(record)
-            self._freeze_reference()
-            members = self.front()
-            self.watcher.finished(record, members, self._volume(members))
+            raise
+        finally:
+            self.executor.close()
 
     def _clock(self) -> float:
         return self.spent + time.monotonic() - self.since
@@ -170,18 +202,26 @@ class _Driver:
         The sampler is seeded by the trial's number: the same seed in a resumed process would repeat its draws.
         """
         running = self.optuna.get_trials(states=(TrialState.RUNNING,), deepcopy=False)
+        orphans = [trial for trial in running if trial.number not in self.asked]
         asked = len(self.optuna.trials) - len(self.optuna.get_trials(states=(TrialState.WAITING,), deepcopy=False))
-        number = running[0].number if running else asked
+        number = orphans[0].number if orphans else asked
         self.optuna.sampler = optuna.samplers.TPESampler(seed=self.study.seed * 100_003 + number)
-        if not running:
+        if not orphans:
             return self.optuna.ask()
-        return optuna.trial.Trial(self.optuna, running[0]._trial_id)
+        return optuna.trial.Trial(self.optuna, orphans[0]._trial_id)
 
-    def _attempt(self, trial: optuna.Trial, tag: str) -> TrialRecord:
-        """Everything between asking and telling."""
-        started, begin = now(), time.monotonic()
+    def _start(self, trial: optuna.Trial, total: int) -> None:
+        """From asking to submitting; a trial that is not worth training is told at once."""
+        tag = trial.user_attrs.get("tag", "")
+        self.asked[trial.number] = trial
+        self.watcher.started(trial.number, total, tag)
         data = self.bench.data
+        started = now()
         config = suggest(trial, self.study, channels=data.channels, classes=data.classes)
+        misfit = unfit(config, data)
+        if not misfit:
+            self._drain_to_measure(config)
+        begun = time.monotonic()
         attempt, stuck = self._count_attempt(trial)
         record = TrialRecord(
             number=trial.number, state="complete", tag=tag, params=dict(trial.params), pipeline=config, started=started,
@@ -191,13 +231,21 @@ class _Driver:
             record.warnings.append(f"attempt {attempt}: the search was stopped while this trial ran")
         if stuck >= STUCK:
             record.state, record.reason = "failed", f"the search ended {STUCK} times in one stage of this trial"
-        elif reason := unfit(config, data):
-            record.state, record.reason = "pruned", reason
+        elif misfit:
+            record.state, record.reason = "pruned", misfit
         else:
-            self._train(trial, record)
-        record.seconds = time.monotonic() - begin
-        record.clock_s = self._clock()
-        return record
+            priced = price(config, self.bench)
+            record.reason = self._over_budget(trial, priced)
+            if not record.reason:
+                self._submit(_Running(Job(record, priced), begun))
+                return
+            record.state = "pruned"
+        self._finish(record, begun)
+
+    def _drain_to_measure(self, config: PipelineConfig) -> None:
+        """Nothing is measured on this machine beside a trial: those that run end first."""
+        while self.running and to_measure(config, self.bench):
+            self._collect()
 
     def _count_attempt(self, trial: optuna.Trial) -> tuple[int, int]:
         """Which attempt at this trial this is, and how many before it finished no stage."""
@@ -207,21 +255,50 @@ class _Driver:
         trial.set_user_attr("attempts", {"count": before["count"] + 1, "stuck": stuck, "stages": stages})
         return before["count"] + 1, stuck
 
-    def _train(self, trial: optuna.Trial, record: TrialRecord) -> None:
-        priced = price(record.pipeline, self.bench)
+    def _over_budget(self, trial: optuna.Trial, priced: Priced) -> str:
         excess = over_budget(priced.least(), self.study.budget)
         for name, value in excess.items():
             trial.set_constraint(name, value)
-        if reason := budget_reason(excess):
-            record.state, record.reason = "pruned", reason
+        return budget_reason(excess)
+
+    def _submit(self, one: _Running) -> None:
+        self.running[self.executor.submit(one.job, self.watcher.running(one.job.record.number))] = one
+
+    def _collect(self) -> None:
+        """Wait for the next trial to end, and keep what has ended; an error is raised after what others finished."""
+        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        for future in sorted(done, key=lambda one: (one.exception() is not None, self.running[one].job.record.number)):
+            one = self.running.pop(future)
+            try:
+                outcome = future.result()
+            except LostError as lost:
+                self._again(one, str(lost))
+            else:
+                write_history(self.run, outcome.record.number, outcome.histories)
+                self._finish(outcome.record, one.begun)
+
+    def _again(self, one: _Running, lost: str) -> None:
+        record = one.job.record
+        one.losses += 1
+        if one.losses == LOSSES:
+            record.state, record.reason = "failed", f"{lost}, {LOSSES} times"
+            self._finish(record, one.begun)
             return
-        try:
-            trained = train(priced, self.bench)
-            score(record, trained, priced, self.bench)
-        except (DivergedError, MemoryError, torch.OutOfMemoryError) as error:
-            record.state, record.reason = "failed", str(error) or "out of memory"
-            return
-        write_history(self.run, record.number, trained)
+        attempt, _ = self._count_attempt(self.asked[record.number])
+        record.warnings.append(f"attempt {attempt}: {lost}")
+        self.watcher.note(f"trial {record.number}, {record.warnings[-1]}")
+        self._submit(one)
+
+    def _finish(self, record: TrialRecord, begun: float) -> None:
+        record.seconds = time.monotonic() - begun
+        record.clock_s = self._clock()
+        record.write(self.run.trial_file(record.number))
+        self.records[record.number] = record
+        self._tell(record)
+        del self.asked[record.number]
+        self._freeze_reference()
+        members = self.front()
+        self.watcher.finished(record, members, self._volume(members))
 
     def _tell(self, record: TrialRecord) -> None:
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -237,13 +314,21 @@ class _Driver:
         return [complete[i] for i in front([trial.values for trial in complete], self.study.objectives)]
 
     def _freeze_reference(self) -> None:
-        """Hypervolume's reference: the worst of the pilot (the trials tried first) and 10 % of its range beyond."""
+        """Hypervolume's reference: the worst of the pilot (the trials tried first) and 10 % of its range beyond.
+
+        The pilot goes by number, so that the point does not depend on which trial ended first.
+        """
         if self.record.reference is not None:
             return
-        waiting = self.optuna.get_trials(states=(TrialState.WAITING,), deepcopy=False)
-        complete = [trial.values for trial in self.records.values() if trial.state == "complete"]
-        if waiting or len(complete) < 2:
-            return
+        tried_first = len(first_trials(self.study.space)[0])
+        complete = []
+        for number in count():
+            if number not in self.records:
+                return
+            if self.records[number].state == "complete":
+                complete.append(self.records[number].values)
+            if number + 1 >= tried_first and len(complete) > 1:
+                break
         self.record.reference = reference_point(complete, self.study.objectives)
         self.record.write(self.run.run_file)
 
@@ -253,28 +338,9 @@ class _Driver:
         return hypervolume([one.values for one in members], self.study.objectives, self.record.reference)
 
 
-def _open_database(path: Path, study: Study) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with sqlite3.connect(path) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
-        )
-        return optuna.create_study(
-            study_name=study.name,
-            storage=storage,
-            directions=[OBJECTIVES[name] for name in study.objectives],
-            load_if_exists=True,
-        )
-    except sqlite3.DatabaseError as error:
-        raise RunError(f"{path} is damaged ({error}); start afresh with --new") from None
-
-
-def write_history(run: RunFolder, number: int, trained: Trained) -> None:
+def write_history(run: RunFolder, number: int, histories: Mapping[str, History]) -> None:
     """Losses and scores of a trial's stages, one JSON line an epoch."""
-    rows = ({"stage": stage, **row} for stage, history in trained.histories.items() for row in history)
+    rows = ({"stage": stage, **row} for stage, history in histories.items() for row in history)
     write_text(run.trial_folder(number) / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -2,7 +2,7 @@
 
 from .artifacts import ArtifactStore, Tensors
 from .distill import teacher_logits
-from .loop import seeded, training_device
+from .loop import History, seeded, training_device
 from .pipeline import Trained, restore_pipeline, train_pipeline
 from .priced import fit_priced
 from .reinforce import Bandit, choose, train_policy
@@ -13,6 +13,7 @@ from .whole import train_whole
 __all__ = [
     "ArtifactStore",
     "Bandit",
+    "History",
     "Table",
     "Tensors",
     "Trained",

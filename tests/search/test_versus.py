@@ -27,7 +27,12 @@ CPU = load_device("cpu")
 class Watcher(Silent):
     def started(self, number, total, tag): ...
 
+    def running(self, number):
+        return self
+
     def finished(self, trial, front, volume): ...
+
+    def note(self, text): ...
 
 
 @pytest.fixture(scope="module")
