@@ -155,3 +155,21 @@ def test_closing_ends_what_runs(make, bench, request):
     wait_for(children)
     executor.close()
     wait_for(lambda: not children(), 20)
+
+
+def test_too_little_memory_is_a_failed_trial_and_the_worker_goes_on(bench):
+    config = pipeline(bench)
+    huge = config.models[2].model_copy(update={"base": 256, "depth": 3})
+    wanted = job(bench, config)
+    beyond = Job(
+        wanted.record, replace(wanted.priced, config=config.model_copy(update={"models": (*config.models[:2], huge)}))
+    )
+    executor = Subprocesses(bench, bench.store.folder.parent / "run.json", workers=1)
+    executor.memory_bytes = 800 * 2**20
+    try:
+        record = executor.submit(beyond, Silent()).result(timeout=120).record
+        assert record.state == "failed"
+        assert record.reason.startswith("out of memory")
+        assert executor.submit(wanted, Silent()).result(timeout=120).record.state == "complete"
+    finally:
+        executor.close()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import sqlite3
 import subprocess
@@ -104,28 +103,6 @@ def test_resumed_equals_uninterrupted(tiny_study, run_folder, finished):
     run(tiny_study, folder, trials=2)
     run(tiny_study, folder, trials=4)
     assert outcome(run(tiny_study, folder, trials=5)) == outcome(finished)
-
-
-def test_ten_kills_lose_nothing_and_double_nothing(tiny_toml, run_folder, finished):
-    folder = run_folder()
-    command = [sys.executable, "-m", "paser_opt", "search", str(tiny_toml), "--out", str(folder), "--trials", "5", "-q"]
-    draw = random.Random(0)
-    kills = 0
-    while kills < 10:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
-            # Most kills while trials run; some while the process starts.
-            process.wait(timeout=draw.uniform(1.5, 6.0))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        code = process.wait()
-        assert code in (0, -signal.SIGKILL), process.stderr.read().decode()
-        kills += 1
-    finish = subprocess.run(command, capture_output=True, text=True)
-    assert finish.returncode == 0, finish.stderr
-    assert outcome(RunFolder.open(folder)) == outcome(finished)
-    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder / 'study.db'}")
-    assert [one.state.name for one in study.trials] == ["COMPLETE"] * 5
 
 
 def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(tiny_toml, run_folder):

@@ -7,6 +7,7 @@ trial's record. A new task may land on any node.
 from __future__ import annotations
 
 import logging
+import socket
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class OnRay:
     def __init__(
         self, workshop: Workshop, run_file: Path, *, address: str, workers: int | None, cpus: float, gpus: float
     ) -> None:
+        _refuse_unreachable(address)
         try:
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -75,6 +77,17 @@ def _pass_on(done: Future[Any], future: Future[Outcome]) -> None:
         future.set_exception(LostError(f"Ray lost its process: {_first_line(error)}"))
     else:
         future.set_exception(error)
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Ray itself knocks for many minutes at an address where nobody is."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConfigError(f"--ray {address}: no Ray cluster answers ({error.strerror or error})") from None
 
 
 def _fitting(resources: dict[str, float], cpus: float, gpus: float) -> int:

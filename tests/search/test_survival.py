@@ -1,0 +1,285 @@
+"""Real kills, a full disk, damaged stages, too little memory, a clock that jumps: nothing finished is lost or doubled.
+
+PASER_OPT_KILLS=100 makes the two kill tests long.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+
+import paser_opt
+from paser_opt.catalog import load_device
+from paser_opt.cli.live import _Silent as Unwatched
+from paser_opt.cost.local import LocalBench
+from paser_opt.errors import RunError
+from paser_opt.runs import RunFolder
+from paser_opt.search import search
+from paser_opt.search.executors import Subprocesses
+
+KILLS = int(os.environ.get("PASER_OPT_KILLS", "4"))
+TRIALS = max(5, KILLS // 4)
+
+
+def run(study, folder, trials, **options):
+    return search(
+        study, folder, device=load_device("cpu"), trials=trials, timeout_s=None, watcher=Unwatched(), **options
+    )
+
+
+def outcome(folder: RunFolder):
+    """What must not depend on how often the search was stopped."""
+    return [(one.number, one.state, one.params, one.values, one.tag) for one in folder.trials()]
+
+
+def states(folder) -> list[str]:
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder / 'study.db'}")
+    return [one.state.name for one in study.trials]
+
+
+def command(tiny_toml, folder, trials, *more) -> list[str]:
+    arguments = [str(tiny_toml), "--out", str(folder), "--trials", str(trials), *more]
+    return [sys.executable, "-m", "paser_opt", "search", *arguments]
+
+
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    try:
+        children = psutil.Process(process.pid).children()
+        return [one for one in children if "paser_opt.search.worker" in one.cmdline()]
+    except psutil.Error:
+        return []
+
+
+def wait_until(condition, seconds: float = 60.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
+
+
+def alive(processes) -> list[psutil.Process]:
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_study, tiny_profile, tmp_path_factory):
+    """The same study, never interrupted."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    (folder / "profiles").mkdir(parents=True)
+    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
+    return run(tiny_study, folder, trials=TRIALS)
+
+
+@pytest.mark.timeout(240 + 20 * KILLS)
+def test_a_killed_driver_loses_nothing_and_doubles_nothing(tiny_toml, run_folder, finished):
+    folder = run_folder()
+    search_it = command(tiny_toml, folder, TRIALS, "-q")
+    draw = random.Random(0)
+    for _ in range(KILLS):
+        before = {one.number: one for one in RunFolder(folder).trials()}
+        process = subprocess.Popen(search_it, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            # Most kills while trials run; some while the process starts.
+            process.wait(timeout=draw.uniform(1.5, 8.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        code = process.wait()
+        assert code in (0, -signal.SIGKILL), process.stderr.read().decode()
+        after = {one.number: one for one in RunFolder(folder).trials()}
+        assert all(after[number].values == one.values for number, one in before.items())
+    finish = subprocess.run(search_it, capture_output=True, text=True)
+    assert finish.returncode == 0, finish.stderr
+    assert outcome(RunFolder.open(folder)) == outcome(finished)
+    assert states(folder) == ["COMPLETE"] * TRIALS
+
+
+@pytest.mark.timeout(240 + 20 * KILLS)
+def test_killed_workers_and_drivers_of_a_parallel_search(tiny_toml, run_folder, finished):
+    folder = run_folder()
+    search_it = command(tiny_toml, folder, TRIALS, "-q", "--workers", "2")
+    draw = random.Random(1)
+    kills = 0
+    process = subprocess.Popen(search_it, stderr=subprocess.PIPE)
+    while kills < KILLS and process.poll() is None:
+        time.sleep(draw.uniform(0.5, 6.0))
+        workers = workers_of(process)
+        if workers and draw.random() < 0.7:
+            draw.choice(workers).kill()
+        else:
+            process.kill()
+            process.wait()
+            wait_until(lambda workers=workers: not alive(workers), 10)  # children die with their parent
+            process = subprocess.Popen(search_it, stderr=subprocess.PIPE)
+        kills += 1
+    assert process.wait() == 0, process.stderr.read().decode()
+    trials = RunFolder.open(folder).trials()
+    assert [one.number for one in trials] == list(range(TRIALS))
+    assert len(states(folder)) == TRIALS
+    assert all(one.state == "complete" or "3 times" in one.reason for one in trials)
+    # What was tried first does not depend on what else was known: same parameters, same values, wherever it ran.
+    alike = [(a, b) for a, b in zip(outcome(RunFolder(folder))[:3], outcome(finished)[:3], strict=True)]
+    assert all(a == b for a, b in alike if a[1] == "complete")
+
+
+def test_a_killed_worker_is_a_retry_that_the_record_shows(tiny_study, run_folder):
+    killed = []
+
+    class Killing(Subprocesses):
+        def submit(self, job, progress):
+            future = super().submit(job, progress)
+            if not killed:
+                worker = wait_until(lambda: [one for one in self.processes if one])[0]
+                worker.kill()
+                killed.append(job.record.number)
+            return future
+
+    trials = run(tiny_study, run_folder(), 3, executor=partial(Killing, workers=2)).trials()
+    assert [one.state for one in trials] == ["complete"] * 3
+    assert [one.warnings for one in trials if one.warnings] == [
+        ["attempt 2: its worker process was ended by SIGKILL, as the system does where memory runs out"]
+    ]
+
+
+def test_a_trial_whose_worker_always_dies_is_failed_and_the_search_goes_on(tiny_study, run_folder):
+    class Deadly(Subprocesses):
+        def submit(self, job, progress):
+            future = super().submit(job, progress)
+            if job.record.number == 0:
+                wait_until(lambda: [one for one in self.processes if one])[0].kill()
+                wait_until(future.done)
+            return future
+
+    trials = run(tiny_study, run_folder(), 2, executor=partial(Deadly, workers=1)).trials()
+    assert [one.state for one in trials] == ["failed", "complete"]
+    assert trials[0].reason.endswith("3 times")
+    assert [one.split(":")[0] for one in trials[0].warnings] == ["attempt 2", "attempt 3"]
+
+
+def test_nothing_is_measured_beside_a_trial(tiny_study, tmp_path, monkeypatch):
+    running, beside = set(), []
+    measure = LocalBench.measure
+
+    def watched(self, *arguments, **options):
+        beside.append(len(running))
+        return measure(self, *arguments, **options)
+
+    class Counted(Subprocesses):
+        def submit(self, job, progress):
+            running.add(job.record.number)
+            future = super().submit(job, progress)
+            future.add_done_callback(lambda _: running.discard(job.record.number))
+            return future
+
+    monkeypatch.setattr(LocalBench, "measure", watched)
+    run(tiny_study, tmp_path / "run", 3, executor=partial(Counted, workers=2))
+    assert len(beside) > 1
+    assert not any(beside)
+
+
+def test_ctrl_c_of_a_parallel_search_ends_its_workers_and_goes_on(tiny_toml, run_folder):
+    folder = run_folder()
+    process = subprocess.Popen(
+        command(tiny_toml, folder, 20, "--workers", "2"), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_until(lambda: len(list(folder.glob("trials/*/trial.json"))) >= 2)
+    workers = workers_of(process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "paser-opt: stopped; the same command goes on from here"
+    assert "Traceback" not in errors
+    assert workers
+    wait_until(lambda: not alive(workers), 10)
+    done = len(RunFolder(folder).trials()) + 2
+    again = subprocess.run(command(tiny_toml, folder, done, "-q", "--workers", "2"), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert states(folder) == ["COMPLETE"] * done
+
+
+def test_damaged_stages_are_made_again(tiny_study, run_folder, finished):
+    folder = run_folder()
+    run(tiny_study, folder, 2)
+    for number, file in enumerate(sorted(folder.glob("artifacts/*.safetensors"))):
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 255
+        file.write_bytes(content[: len(content) - number % 2])  # a flipped bit, or an end that is missing
+    assert outcome(run(tiny_study, folder, 3)) == outcome(finished)[:3]
+
+
+FULL = """
+mount -t tmpfs -o size=300k tmpfs "$1" && mkdir "$1/run" && cp -r "$2" "$1/run/profiles" || exit 77
+shift 2
+"$@"; echo "code $?"
+mount -o remount,size=100m "$0"
+"$@"; echo "code $?"
+cat "$0/run/front.json"
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_full_disk_is_one_line_and_the_search_goes_on_when_there_is_room(tiny_toml, run_folder, tmp_path, workers):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not shutil.which("unshare"):
+        pytest.skip("unshare is not installed")
+    search_it = command(tiny_toml, disk / "run", 2, "-q", "--workers", workers)
+    process = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", FULL, disk, disk, run_folder() / "profiles", *search_it],
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode in (1, 77) and "code" not in process.stdout:
+        pytest.skip("mounting a small disk is not permitted here")
+    first, second, *front = process.stdout.splitlines()
+    assert (first, second) == ("code 2", "code 0"), process.stderr
+    assert re.search("paser-opt: .*(No space left on device|database or disk is full)", process.stderr)
+    assert "Traceback" not in process.stderr
+    assert json.loads("".join(front))
+
+
+def test_a_database_that_lost_trials_is_refused(tiny_study, run_folder):
+    folder = run_folder()
+    run(tiny_study, folder, 1)
+    for file in folder.glob("study.db*"):
+        file.unlink()
+    with pytest.raises(RunError, match="lacks trials that .* holds: bring the database back"):
+        run(tiny_study, folder, 2)
+
+
+def test_a_run_of_an_older_version_opens(tiny_study, run_folder, finished):
+    folder = run_folder()
+    run(tiny_study, folder, 1)
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    for name in ("storage", "storage_name", "source"):
+        del record[name]
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert outcome(run(tiny_study, folder, 2)) == outcome(finished)[:2]
+
+
+def test_trials_in_a_database_elsewhere_are_the_same(tiny_study, run_folder, tmp_path, finished):
+    folder, url = run_folder(), f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    run(tiny_study, folder, 2, storage=url)
+    assert outcome(run(tiny_study, folder, 3, storage=url)) == outcome(finished)[:3]
+    assert not (folder / "study.db").exists()
+    with pytest.raises(RunError, match="keeps its trials in sqlite:"):
+        run(tiny_study, folder, 4)
+    second = run_folder("second")  # of the same name, in the same database: another study
+    assert outcome(run(tiny_study, second, 1, storage=url)) == outcome(finished)[:1]
+
+
+def test_durations_come_from_a_clock_that_does_not_jump():
+    sources = {path: path.read_text(encoding="utf-8") for path in Path(paser_opt.__file__).parent.rglob("*.py")}
+    assert len(sources) > 100
+    assert [str(path) for path, text in sources.items() if re.search(r"\btime\.time\(", text)] == []
