@@ -82,7 +82,7 @@ def test_a_full_disk_is_not_waited_for(study, said):
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     begun = time.monotonic()
-    with pytest.raises(RunError, match="refuses to write .*full"):
+    with pytest.raises(RunError, match=r"refuses to write .*full"):
         for number in range(10_000):
             study.set_user_attr(str(number), "x" * 2000)
     assert not said
@@ -93,7 +93,7 @@ def test_a_database_of_another_optuna_says_how_it_opens(study, tmp_path, said):
     study._storage._backend.engine.dispose()
     with sqlite3.connect(tmp_path / "study.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
-    with pytest.raises(RunError, match="another version of Optuna .*optuna storage upgrade"):
+    with pytest.raises(RunError, match=r"another version of Optuna .*optuna storage upgrade"):
         open_local(tmp_path / "study.db", "s", BOTH, say=said.append)
 
 
@@ -113,7 +113,7 @@ def test_a_url_that_is_none(said):
 
 def test_a_damaged_file(tmp_path, said):
     (tmp_path / "study.db").write_bytes(b"no database" * 100)
-    with pytest.raises(RunError, match="is damaged .*--new"):
+    with pytest.raises(RunError, match=r"is damaged .*--new"):
         open_local(tmp_path / "study.db", "s", BOTH, say=said.append)
 
 

@@ -254,7 +254,7 @@ def test_a_database_that_lost_trials_is_refused(tiny_study, run_folder):
     run(tiny_study, folder, 1)
     for file in folder.glob("study.db*"):
         file.unlink()
-    with pytest.raises(RunError, match="lacks trials that .* holds: bring the database back"):
+    with pytest.raises(RunError, match=r"lacks trials that .* holds: bring the database back"):
         run(tiny_study, folder, 2)
 
 
