@@ -294,8 +294,8 @@ class _Driver:
         record.clock_s = self._clock()
         record.write(self.run.trial_file(record.number))
         self.records[record.number] = record
-        self._tell(record)
         del self.asked[record.number]
+        self._tell(record)
         self._freeze_reference()
         members = self.front()
         self.watcher.finished(record, members, self._volume(members))

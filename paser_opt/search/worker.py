@@ -11,9 +11,11 @@ import pickle
 import signal
 import sys
 import threading
+import traceback
 from queue import SimpleQueue
 from typing import BinaryIO
 
+from ..errors import PaserError
 from .attempt import Job, Place, attempt
 
 if sys.platform == "linux":
@@ -62,6 +64,10 @@ def _work(place: Place, inbox: SimpleQueue[object], answers: BinaryIO) -> None:
             workshop = workshop or place.open(progress)
             _send(answers, "outcome", attempt(job, workshop))
         except Exception as error:
+            if not isinstance(
+                error, PaserError | OSError
+            ):  # a fault of this program: the driver knows no more of where
+                traceback.print_exc()
             _send(answers, "error", error)
 
 
@@ -79,7 +85,7 @@ class _Telling:
 
 
 def _send(answers: BinaryIO, *message: object) -> None:
-    pickle.dump(message, answers)
+    answers.write(pickle.dumps(message))  # whole or not at all, even where something in it cannot be pickled
     answers.flush()
 
 

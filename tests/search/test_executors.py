@@ -83,7 +83,7 @@ def _works(process: psutil.Process) -> bool:
     return "paser_opt.search.worker" in title or title.startswith("ray::_run")
 
 
-def wait_for(condition, seconds: float = 60.0):
+def wait_for(condition, seconds: float = 120.0):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end

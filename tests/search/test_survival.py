@@ -61,7 +61,7 @@ def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
         return []
 
 
-def wait_until(condition, seconds: float = 60.0):
+def wait_until(condition, seconds: float = 120.0):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end

@@ -6,6 +6,7 @@ another; one that dies takes its trial with it, and the next trial starts anothe
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import signal
@@ -32,14 +33,16 @@ class Subprocesses:
     def __init__(self, workshop: Workshop, run_file: Path, *, workers: int) -> None:
         self.workers = workers
         self.gpus = _gpus() if workshop.training_device.type == "cuda" else []
+        on_one_gpu = math.ceil(workers / max(1, len(self.gpus)))
         self.place = Place.of(
             workshop,
             run_file,
             threads=max(1, torch.get_num_threads() // workers),
-            gpu_share=min(1.0, max(1, len(self.gpus)) / workers),
+            gpu_share=1 / on_one_gpu,
         )
         self.memory_bytes = None if self.gpus else _memory_bytes(workers)
         self.processes: list[subprocess.Popen[bytes] | None] = [None] * workers
+        self.closed = False
         self.idle: SimpleQueue[int] = SimpleQueue()
         for slot in range(workers):
             self.idle.put(slot)
@@ -49,6 +52,7 @@ class Subprocesses:
         return self.threads.submit(self._run, job, progress)
 
     def close(self) -> None:
+        self.closed = True
         self.threads.shutdown(wait=False, cancel_futures=True)
         for process in self.processes:
             if process:
@@ -62,6 +66,8 @@ class Subprocesses:
         slot = self.idle.get()
         process = self.processes[slot] or self._start(slot)
         self.processes[slot] = process
+        if self.closed:  # just started: close() may not have seen it
+            process.kill()
         try:
             return _talk(process, job, progress)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
