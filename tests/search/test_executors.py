@@ -173,3 +173,33 @@ def test_too_little_memory_is_a_failed_trial_and_the_worker_goes_on(bench):
         assert executor.submit(wanted, Silent()).result(timeout=120).record.state == "complete"
     finally:
         executor.close()
+
+
+def test_a_ray_node_that_dies_loses_its_own_trial_only(bench, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'paser-opt[ray]'")
+    from ray.cluster_utils import Cluster
+
+    from paser_opt.search.executors.on_ray import OnRay
+
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
+    cluster.wait_for_nodes()
+    executor = OnRay(
+        bench, bench.store.folder.parent / "run.json", address=cluster.address, workers=None, cpus=1, gpus=0
+    )
+    try:
+        assert executor.workers == 2  # as many as fit
+        long = pipeline(bench).model_copy(
+            update={"training": bench.study.training.model_copy(update={"pretrain_epochs": 100_000})}
+        )
+        futures = [executor.submit(job(bench, long, number), Silent()) for number in range(2)]
+        wait_for(lambda: len(children()) == 2)
+        cluster.remove_node(nodes[0], allow_graceful=False)
+        lost = wait_for(lambda: [one for one in futures if one.done()])
+        with pytest.raises(LostError, match="the node it was running on is dead"):
+            lost[0].result()
+        assert len(lost) == 1
+    finally:
+        executor.close()
+        cluster.shutdown()

@@ -71,7 +71,7 @@ def test_patience_has_an_end(study, tmp_path, said, monkeypatch):
     monkeypatch.setattr(storage, "PATIENCE_S", 1.0)
     holder = held(tmp_path / "study.db", 60)
     with pytest.raises(RunError, match="nothing finished is lost: the same command goes on"):
-        study.ask()
+        study.set_user_attr("x", 1)
     holder.kill()
     holder.wait()
 

@@ -42,7 +42,7 @@ class OnRay:
         try:
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"--ray {address}: no Ray cluster answers ({_first_line(error)})") from None
+            raise ConfigError(f"--ray {address}: no Ray cluster answers ({_first_sentence(error)})") from None
         fits = _fitting(ray.cluster_resources(), cpus, gpus)
         if not fits:
             raise ConfigError(f"--ray {address}: the cluster has no room for a trial of {cpus:g} CPU and {gpus:g} GPU")
@@ -74,7 +74,7 @@ def _pass_on(done: Future[Any], future: Future[Outcome]) -> None:
     elif isinstance(error, RayTaskError):
         future.set_exception(error.cause)
     elif isinstance(error, RayError):
-        future.set_exception(LostError(f"Ray lost its process: {_first_line(error)}"))
+        future.set_exception(LostError(f"Ray lost its process: {_first_sentence(error)}"))
     else:
         future.set_exception(error)
 
@@ -96,5 +96,5 @@ def _fitting(resources: dict[str, float], cpus: float, gpus: float) -> int:
     return int(min(rooms, default=0))
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+def _first_sentence(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0].partition(". ")[0]
