@@ -15,7 +15,12 @@ from paser_opt.train import ArtifactStore
 class Watcher(Silent):
     def started(self, number, total, tag): ...
 
+    def running(self, number):
+        return self
+
     def finished(self, trial, front, volume): ...
+
+    def note(self, text): ...
 
 
 def test_a_trials_policy_charges_its_own_price(run_folder, tiny_study):

@@ -114,7 +114,10 @@ def test_a_cost_table_is_predict_taken_apart(compared, run, tiny_study, tmp_path
 
     store = ArtifactStore(tmp_path)
     profile = open_profile(run.profile_file("cpu"), open_bench(CPU))
-    bench = Bench(tiny_study, load(tiny_study.data), store, profile, torch.device("cpu"), Silent())
+    bench = Bench(
+        study=tiny_study, data=load(tiny_study.data), store=store, profile=profile,
+        training_device=torch.device("cpu"), progress=Silent(),
+    )  # fmt: skip
     priced = price(trial.pipeline, bench)
     draw = np.random.default_rng(0)
     counts = np.stack([draw.multinomial(priced.patches, [0.4, 0.4, 0.2]) for _ in range(9)])
