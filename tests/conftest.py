@@ -12,7 +12,9 @@ from paser_opt.catalog import load_device, load_study
 from paser_opt.progress import Silent
 from paser_opt.search import profile_study
 
-torch.set_num_threads(1)  # tests are small: two threads wait for each other more than they work
+# Tests are small: two threads wait for each other more than they work. Processes that tests start must round alike.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 TINY = """
 name = "tiny"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY
 from PIL import Image
 
 from paser_opt import catalog
@@ -60,11 +59,12 @@ def draw_rocks(folder: Path) -> None:
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def desk(tmp_path, tiny_toml, monkeypatch):
     """A folder that holds what the docs speak of: quickstart (made tiny), rocks, photos."""
     studies = tmp_path / "studies"
     studies.mkdir()
-    (studies / "quickstart.toml").write_text(TINY.replace('"tiny"', '"quickstart"'), encoding="utf-8")
+    tiny = tiny_toml.read_text(encoding="utf-8")
+    (studies / "quickstart.toml").write_text(tiny.replace('"tiny"', '"quickstart"'), encoding="utf-8")
     real = catalog._folder
     monkeypatch.setattr(catalog, "_folder", lambda kind: studies if kind == "studies" else real(kind))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
