@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
 from .config import PipelineConfig
 from .errors import RunError
@@ -47,8 +47,10 @@ class Manifest(Record):
     width: int = Field(ge=1, le=2**16)
     channels: int = Field(ge=1, le=3)
     class_names: list[str] = Field(min_length=2, max_length=255)
-    mean: list[FiniteFloat] = Field(description="of the training images in [0, 1], a channel each: pixels less this …")
-    std: list[Annotated[FiniteFloat, Field(gt=0)]] = Field(description="… over this are what the models see")
+    mean: list[Annotated[float, Field(ge=-1e3, le=1e3)]] = Field(
+        description="of the training images in [0, 1], a channel each: pixels less this …"
+    )
+    std: list[Annotated[float, Field(ge=1e-9, le=1e3)]] = Field(description="… over this are what the models see")
     fitted: bool = Field(description="images of other sizes were centre-cropped and padded in training")
     mask_values: list[Annotated[int, Field(ge=0, le=255)]] | None = Field(
         None, description="the pixel value of each class in the study's own masks; None: its index"
@@ -70,7 +72,8 @@ class Manifest(Record):
             raise ValueError(f"mean, std and the models must have the {self.channels} channels of the images")
         if len(self.class_names) != self.pipeline.models[0].classes:
             raise ValueError(f"{len(self.class_names)} class names for models of {self.pipeline.models[0].classes}")
-        if self.mask_values is not None and len(set(self.mask_values)) != len(self.class_names):
+        values = self.mask_values
+        if values is not None and not len(values) == len(set(values)) == len(self.class_names):
             raise ValueError("mask_values must be one different value a class")
         if self.fitted and OUTSIDE in (self.mask_values or ()):
             raise ValueError(f"mask_values must leave {OUTSIDE} to the pixels that are cropped away")

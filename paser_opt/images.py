@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from .errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "VALUES", "extent", "header", "is_grey", "mask_picture", "opened", "overlap", "read_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VALUES",
+    "extent",
+    "header",
+    "is_grey",
+    "is_made_here",
+    "mask_file",
+    "mask_picture",
+    "opened",
+    "overlap",
+    "read_image",
+]
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 VALUES = 2**16  # of an 8- or 16-bit file
+_SOFTWARE = "paser-opt"
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 _PALETTE = bytes.fromhex("332288 44aa99 ddcc77 cc6677 88ccee 117733 999933 882255 aa4499 dddddd 661100 ee7733")
 """Paul Tol's muted scheme, colour-blind safe; class index → RGB, repeated beyond twelve."""
@@ -28,7 +43,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:
                 raise DataError(f"{path} holds several images; save each in a file of its own")
-            yield image
+            # As viewers show it, and as masks are drawn over it. Pillow turns a TIFF by itself.
+            turned = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            yield ImageOps.exif_transpose(image) if turned else image
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot read {path}: {reason}; the file is damaged or no image") from None
@@ -87,3 +104,25 @@ def mask_picture(classes: npt.NDArray[np.uint8], values: Sequence[int] | None = 
     picture = Image.fromarray(table[classes], mode="P")
     picture.putpalette([one for colour in colours for one in colour])
     return picture
+
+
+def mask_file(classes: npt.NDArray[np.uint8], values: Sequence[int] | None = None) -> bytes:
+    """:func:`mask_picture` as a PNG that says who made it, so that it may be written over when it is made again."""
+    buffer = io.BytesIO()
+    mask_picture(classes, values).save(buffer, format="PNG", optimize=True, pnginfo=_made_here())
+    return buffer.getvalue()
+
+
+def is_made_here(path: Path) -> bool:
+    """Whether the file is a mask of :func:`mask_file`."""
+    try:
+        with Image.open(path) as image:
+            return image.info.get("Software") == _SOFTWARE
+    except OSError:
+        return False
+
+
+def _made_here() -> PngInfo:
+    words = PngInfo()
+    words.add_text("Software", _SOFTWARE)
+    return words

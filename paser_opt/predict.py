@@ -5,6 +5,7 @@ image → screen → policy → split → f_1 … f_m on the patches sent to eac
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Predictor:
         data = self.manifest
         sessions = {step: _open(step_file(folder, step), models.pop(step), threads) for step in data.steps}
         _check(folder, data, sessions)
-        self._run = {step: _runner(session) for step, session in sessions.items()}
+        self._run = {step: _runner(session, step_file(folder, step)) for step, session in sessions.items()}
         self._mean, self._std = (np.array(one, dtype=np.float32)[:, None, None] for one in (data.mean, data.std))
         self._models = len(data.pipeline.models)
         self._budget: _Budget | None = None
@@ -177,7 +178,7 @@ def _open(path: Path, content: bytes, threads: int) -> Any:
     try:
         return open_session(content, ("CPUExecutionProvider",), threads)
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        raise RunError(f"ONNX Runtime cannot open {path}: {str(error).strip()}; export the bundle again") from None
+        raise _unusable("open", path, error) from None
 
 
 def _check(folder: Path, manifest: Manifest, sessions: dict[str, Any]) -> None:
@@ -196,10 +197,22 @@ def _check(folder: Path, manifest: Manifest, sessions: dict[str, Any]) -> None:
             )
 
 
-def _runner(session: Any) -> Callable[..., list[Any]]:
+def _runner(session: Any, path: Path) -> Callable[..., list[Any]]:
     """The session as a function of its module's inputs; one that nothing depends on is not among the session's."""
-    inputs = [(one.name, int(one.name[1:])) for one in session.get_inputs()]
-    return lambda *arrays: session.run(None, {name: arrays[index] for name, index in inputs})
+    inputs = [(one.name, int(one.name[1:])) for one in session.get_inputs() if re.fullmatch(r"x\d", one.name)]
+
+    def run(*arrays: Any) -> list[Any]:
+        try:
+            outputs: list[Any] = session.run(None, {name: arrays[index] for name, index in inputs})
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            raise _unusable("run", path, error) from None
+        return outputs
+
+    return run
+
+
+def _unusable(verb: str, path: Path, error: Exception) -> RunError:
+    return RunError(f"ONNX Runtime cannot {verb} {path}: {str(error).strip()}; export the bundle again")
 
 
 def _median_s(call: Callable[[], object]) -> float:

@@ -59,7 +59,7 @@ def _files(images: list[Path], out: Path) -> dict[Path, Path]:
 
     Raises DataError where there is none, two of one name, or where a mask would be written over an image.
     """
-    from ..images import IMAGE_SUFFIXES
+    from ..images import IMAGE_SUFFIXES, is_made_here
 
     found: dict[str, Path] = {}
     for given in images:
@@ -78,18 +78,16 @@ def _files(images: list[Path], out: Path) -> dict[Path, Path]:
     for mask in masks.values():
         if mask.resolve() in files:
             raise DataError(f"the image {mask} would be overwritten by a mask; give --out another folder")
+        if mask.exists() and not is_made_here(mask):
+            raise DataError(f"{mask} is there already and no mask of paser-opt's: give --out another folder")
     return masks
 
 
 def _write(path: Path, prediction: Prediction, predictor: Predictor) -> None:
-    import io
-
-    from ..images import mask_picture
+    from ..images import mask_file
     from ..records import write_bytes
 
-    buffer = io.BytesIO()
-    mask_picture(prediction.mask, predictor.manifest.mask_values).save(buffer, format="PNG", optimize=True)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, mask_file(prediction.mask, predictor.manifest.mask_values))
 
 
 def _row(path: Path, mask: Path, prediction: Prediction, predictor: Predictor) -> dict[str, Any]:

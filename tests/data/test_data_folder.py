@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from paser_opt.config import DataConfig
 from paser_opt.data import load
 from paser_opt.errors import ConfigError, DataError
+from paser_opt.images import header, read_image
 from paser_opt.patches import IGNORE
 
 
@@ -40,6 +41,19 @@ def test_pixels_masks_and_names_come_through(tmp_path):
         for name, image, mask in zip(part.names, data.display(part.images), part.masks, strict=True):
             assert np.array_equal(image[0].numpy(), np.asarray(Image.open(tmp_path / "images" / f"{name}.png")))
             assert np.array_equal(mask.numpy(), np.asarray(Image.open(tmp_path / "masks" / f"{name}.png")))
+
+
+def test_a_photo_is_read_as_viewers_show_it(tmp_path):
+    """Cameras store it lying, and say so in EXIF; masks are drawn over it standing."""
+    lying = np.linspace(0, 255, 48).reshape(6, 8).astype(np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(lying).save(tmp_path / "photo.jpg", exif=exif, quality=100)
+    Image.fromarray(lying).save(tmp_path / "photo.png", exif=exif)
+    for suffix in ("jpg", "png"):
+        path = tmp_path / f"photo.{suffix}"
+        assert header(path)[0] == (8, 6)
+        assert np.allclose(read_image(path, colour=False)[0] * 255, np.rot90(lying, -1), atol=3)
 
 
 def test_the_parts_are_disjoint_sorted_and_seeded(tmp_path):
