@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -35,9 +35,13 @@ from . import (
 __all__ = ["app", "main"]
 
 DISK_FAULTS = (
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR,
+    errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
 )  # fmt: skip
 """What the disk says when the fault is the user's to mend."""
+
+_UsageError: Any = typer.BadParameter.__base__
+"""What the parser raises; typer brings its own click, and names only this part of it in public."""
 
 app = typer.Typer(
     name="paser-opt",
@@ -84,15 +88,26 @@ def _root(
 def main() -> None:
     """Run; what a user can mend is one line and exit code 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except PaserError as error:
-        print(f"paser-opt: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except _UsageError as error:
+        command = error.ctx.command_path if error.ctx else "paser-opt"
+        words = error.format_message().rstrip(".")
+        if not words:  # no command: the help was shown instead
+            sys.exit(2)
+        _refuse(f"{words}: `{command} --help` says what it takes")
+    except typer.Abort:
+        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
         if error.errno not in DISK_FAULTS:
             raise
-        print(f"paser-opt: cannot write {error.filename2 or error.filename or ''}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(f"cannot write {error.filename2 or error.filename or ''}: {error.strerror}")
+
+
+def _refuse(words: str) -> NoReturn:
+    print(f"paser-opt: {PaserError(words)}", file=sys.stderr)
+    sys.exit(2)

@@ -26,6 +26,7 @@ def command(
 
     from ..catalog import load_device, names
     from ..cost import reach
+    from .live import literal
 
     found = reach([load_device(one) for one in name or names("devices")])
     if json:
@@ -34,5 +35,6 @@ def command(
     table = Table("device", "kind", "from here", "what it is")
     for one in found:
         no = f"no: {one.energy}" if one.host else "no"
-        table.add_row(one.name, one.kind, f"yes ({one.here}; energy: {one.energy})" if one.here else no, one.about)
+        reached = f"yes ({one.here}; energy: {one.energy})" if one.here else no
+        table.add_row(one.name, one.kind, literal(reached), literal(one.about))
     Console().print(table)

@@ -21,7 +21,7 @@ from ..records import TrialRecord
 if TYPE_CHECKING:
     from ..search import Watcher
 
-__all__ = ["console", "figure", "watching"]
+__all__ = ["console", "figure", "literal", "watching"]
 
 console = Console(stderr=True, highlight=False)
 
@@ -52,6 +52,11 @@ def figure(name: str, value: float | None) -> str:
         return f"{value / 2**20:.3g} MiB"
     unit = "s" if name == "latency" else "J"
     return f"{value * 1e3:.3g} m{unit}" if value < 1 else f"{value:.3g} {unit}"
+
+
+def literal(text: str) -> Text:
+    """What a file or a board says, for a table: neither rich's markup nor a terminal's control codes."""
+    return Text("".join(letter if letter.isprintable() else " " for letter in text))
 
 
 def _outcome(trial: TrialRecord) -> str:

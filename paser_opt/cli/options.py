@@ -43,7 +43,7 @@ Runtime = Annotated[
 ]
 Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16 (default: the device's).")]
 Estimate = Annotated[
-    bool, typer.Option("--estimate", help="Measure nothing: a lower bound from the data sheet in the device's TOML.")
+    bool, typer.Option("--estimate", help="Measure nothing: the roofline of the data sheet in the device's TOML.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (and --json's answer).")]

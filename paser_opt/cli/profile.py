@@ -29,7 +29,9 @@ def command(
         Path | None, typer.Option(help="Profile JSON (default: runs/<study>/profiles/<device>.json).")
     ] = None,
     energy: Annotated[bool, typer.Option(help="Measure energy too, where there is a meter.")] = True,
-    new: Annotated[bool, typer.Option("--new", help="Measure everything again.")] = False,
+    new: Annotated[
+        bool, typer.Option("--new", help="Measure everything again; the former profile goes once that is done.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -53,9 +55,7 @@ def command(
         contextlib.nullcontext() if out else run.locked(),
         watching(f"profile of {chosen.name} on {target.name}", quiet=quiet) as watcher,
     ):
-        if new:
-            path.unlink(missing_ok=True)
-        profile = profile_study(chosen, target, path, energy=energy, progress=watcher, estimate=estimate)
+        profile = profile_study(chosen, target, path, energy=energy, progress=watcher, estimate=estimate, new=new)
     if json:
         typer.echo(profile.model_dump_json(indent=1))
     elif not quiet:
@@ -65,35 +65,40 @@ def command(
 
 def _table(profile: Profile) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
-    from .live import figure
+    from .live import figure, literal
 
-    table = Table(title=profile.machine.described, title_justify="left")
+    table = Table(title=literal(profile.machine.described), title_justify="left")
     for name in ("step", "parameters", "MMACs", "latency", "energy", "peak memory"):
         table.add_column(name, justify="left" if name == "step" else "right", overflow="fold")
     for entry in sorted(profile.entries.values(), key=lambda one: one.key):
         latency, joules = entry.latency, entry.energy
         half = (latency.high_s - latency.low_s) / 2 / latency.median_s
         table.add_row(
-            entry.key,
+            literal(entry.key),
             f"{entry.params:,}",
             f"{entry.macs / 1e6:,.2f}",
             f"{figure('latency', latency.median_s)} "
             + (f"±{half:.1%}" if latency.how == "measured" else latency.how)
             + ("" if latency.stable else " !"),
-            figure("energy", joules.gross_j),
+            figure("energy", joules.gross_j)
+            + (f" ±{joules.spread:.1%}" if joules.spread is not None else "")
+            + ("" if joules.stable or joules.how in (None, "estimated", "predicted") else " !"),
             figure("memory", entry.memory.peak_bytes),
         )
     entries = profile.entries.values()
-    notes = ["latency: median and half-width of its 95 % interval; energy: gross, of one call"]
+    notes = ["of one call: latency's median, gross energy's mean, and half-widths of their 95 % intervals"]
     notes += sorted({f"energy is {one.energy.how}: {one.energy.source}" for one in entries if one.energy.how})
     notes += sorted({f"energy: {one.energy.reason}" for one in entries if one.energy.gross_j is None})
+    notes += [f"! energy of {one.key}: {one.energy.reason}" for one in entries
+              if one.energy.how in ("counter", "sampled") and one.energy.reason]  # fmt: skip
     notes += [
         f"! {one.key}: {one.latency.verdict}" for one in entries if not one.latency.stable and one.latency.samples
     ]
     notes += sorted({f"! {one.latency.verdict}" for one in entries if one.latency.how == "estimated"})
     if uncounted := sorted({name.removeprefix("aten::") for one in entries for name in one.uncounted}):
         notes.append(f"operations not counted as MACs: {', '.join(uncounted)}")
-    table.caption = "\n".join(notes)
+    table.caption = Text("\n").join(literal(note) for note in notes)
     table.caption_justify = "left"
     return table

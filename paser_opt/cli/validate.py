@@ -90,6 +90,7 @@ def _bundle(
     from ..bundle import read_bundle
     from ..catalog import load_device
     from ..cost import open_bench, open_profile
+    from ..cost.board import thread_count
     from ..predict import Predictor
     from ..validate import Subject, mixes, validate
     from .live import watching
@@ -99,7 +100,7 @@ def _bundle(
     bench = open_bench(target)
     run_whole = None
     if bench.here and target.runtime == "onnx":
-        run_whole = Predictor(folder, threads=bench.machine.threads).run_blank
+        run_whole = Predictor(folder, threads=thread_count(target.threads)).run_blank
     subject = Subject(f"trial {manifest.trial}", manifest.pipeline, mixes(manifest.pipeline))
     with tempfile.TemporaryDirectory() as temporary, watching(f"validation of {folder}", quiet=quiet) as watcher:
         profile = open_profile(Path(temporary) / "profile.json", bench)
@@ -110,9 +111,9 @@ def _bundle(
 def _pairs(result: Validation) -> Table:
     from rich.table import Table
 
-    from .live import figure
+    from .live import figure, literal
 
-    table = Table(title=result.machine.described, title_justify="left")
+    table = Table(title=literal(result.machine.described), title_justify="left")
     for name in ("pipeline", "route", "patches of f_0 …", "predicted", "measured", "error"):
         table.add_column(name, justify="left" if name in ("pipeline", "route") else "right")
     for pair in result.pairs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from ..config import Device, Study
@@ -16,12 +18,20 @@ __all__ = ["profile_study"]
 
 
 def profile_study(
-    study: Study, device: Device, path: Path, *, energy: bool, progress: Progress, estimate: bool = False
+    study: Study,
+    device: Device,
+    path: Path,
+    *,
+    energy: bool,
+    progress: Progress,
+    estimate: bool = False,
+    new: bool = False,
 ) -> Profile:
     """Measure every model of the space at the study's shapes on ``device``; kept and reused in ``path``.
 
-    Raises DeviceError where ``device`` cannot be measured: nothing is made up for it, unless to ``estimate`` from
-    its data sheet was asked for.
+    ``new`` measures all of it again, and replaces the profile in ``path`` when that is done. Raises RunError for a
+    file there that is no profile, and DeviceError where ``device`` cannot be measured: nothing is made up for it,
+    unless to ``estimate`` from its data sheet was asked for.
     """
     bench = open_bench(device, estimate=estimate)
     data = load(study.data, progress=progress)
@@ -30,5 +40,19 @@ def profile_study(
         if unfit(config, data) is None:
             found, _ = workloads(config, height=data.height, width=data.width, device=bench.where)
             steps.update({one.key: one for one in found})
-    open_profile(path, bench).ensure(list(steps.values()), progress=progress, energy=energy)
+    with _replacing(path) if new and path.exists() else nullcontext(path) as target:
+        open_profile(target, bench).ensure(list(steps.values()), progress=progress, energy=energy)
     return read_record(Profile, path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A place for the profile that follows the one in ``path``: there it goes at the end, if that is reached."""
+    read_record(Profile, path)
+    target = path.with_name(f".{path.name}.new")
+    target.unlink(missing_ok=True)
+    try:
+        yield target
+        target.replace(path)
+    finally:
+        target.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -65,6 +66,19 @@ def one_line(done, *words):
     assert lines[0].startswith("paser-opt: ")
     for word in words:
         assert word in lines[0], lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("profil",), "No such command 'profil'"),
+        (("profile", "--trials", "3"), "No such option"),
+        (("search", "--trials", "many"), "--trials"),
+        (("predict",), "Missing argument"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments, words, paser_opt):
+    one_line(paser_opt(*arguments), words, "--help` says what it takes")
 
 
 def test_a_misspelt_study_or_device(paser_opt, tmp_path, tiny_toml):
@@ -278,13 +292,21 @@ def test_devices_lists_this_machine(paser_opt):
     assert rows["jetson"]["here"] == ""
 
 
+def test_what_a_device_says_of_itself_is_no_markup(paser_opt, tmp_path):
+    board = tmp_path / "board.toml"
+    board.write_text('name = "board"\ndescription = "[/red] \\u001b[31m [link=x]y"\nlocal = true\n')
+    shown = paser_opt("devices", board)
+    assert shown.returncode == 0, shown.stderr
+    assert "[/red]" in shown.stdout and "[link=x]y" in shown.stdout and "\x1b" not in shown.stdout
+
+
 def test_an_estimate_is_asked_for_and_never_mixed(paser_opt, tiny_toml, tmp_path, searched):
     out = tmp_path / "p.json"
     done = paser_opt("profile", tiny_toml, "--device", "jetson", "--estimate", "--out", out, "--json", "-q")
     assert done.returncode == 0, done.stderr
     assert {entry["latency"]["how"] for entry in json.loads(done.stdout)["entries"].values()} == {"estimated"}
     assert (
-        "a lower bound; not measured"
+        "as if every layer ran at its peak; not measured"
         in paser_opt("profile", tiny_toml, "--device", "jetson", "--estimate", "--out", out).stderr
     )
     folder, _ = searched
@@ -310,3 +332,24 @@ def test_profile_in_json(paser_opt, tiny_toml, tmp_path):
     assert all(entry["latency"]["median_s"] > 0 for entry in profile["entries"].values())
     table = paser_opt("profile", tiny_toml, "--out", tmp_path / "p.json", "--no-energy")
     assert "refine" in table.stderr
+
+
+def test_a_profile_is_replaced_only_by_a_whole_one(paser_opt, tiny_toml, tiny_profile, tmp_path):
+    out = tmp_path / "p.json"
+    out.write_text("my notes\n")
+    one_line(paser_opt("profile", tiny_toml, "--out", out, "--new", "-q"), "p.json is damaged")
+    assert out.read_text() == "my notes\n"
+    out.write_text(tiny_profile)
+    one_line(paser_opt("profile", tiny_toml, "--device", "jetson", "--out", out, "--new", "-q"), "jetson is not this")
+    assert out.read_text() == tiny_profile
+    command = [sys.executable, "-m", "paser_opt", "profile", tiny_toml, "--out", out, "--new", "--no-energy", "-q"]
+    process = subprocess.Popen(command)
+    while not (half := list(tmp_path.glob(".p.json.new"))):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert out.read_text() == tiny_profile and not half[0].exists()
+    assert subprocess.run(command).returncode == 0
+    before, after = (json.loads(text)["entries"] for text in (tiny_profile, out.read_text()))
+    assert before.keys() == after.keys() and before != after
+    assert [one.name for one in tmp_path.iterdir()] == ["p.json"]
