@@ -353,7 +353,7 @@ class Study(Config):
 class Figure(Config):
     """A figure of a data sheet: its value in the unit its name says, and where it was read."""
 
-    value: float
+    value: float = Field(gt=0, allow_inf_nan=False)
     source: str = Field(min_length=3)
 
 
@@ -367,7 +367,7 @@ class Device(Config):
     match: tuple[str, ...] = Field(
         (), description="words of which one stands in the device-tree compatible or the GPU's name"
     )
-    host: str | None = Field(None, min_length=1, description="user@board for ssh")
+    host: str | None = Field(None, pattern=r"^[^-\s\x00][^\s\x00]*$", description="user@board for ssh")
     python: str = Field("python3", pattern=r"^[\w.~/+-]+$", description="Python on the host, or its path")
     threads: int = Field(1, ge=0, description="CPU threads of a measurement; 0: all cores")
     runtime: RuntimeName = Field("auto", description="auto: torch eager here; over ssh, what the board has")

@@ -6,9 +6,10 @@ This room knows nothing of models or training: others hand it modules with examp
 """
 
 from .bench import EFFORT, Bench, latency_record
+from .exclusive import exclusive
 from .latency import time_interleaved
 from .local import LocalBench
-from .machine import describe_machine, identity, local_device, synchronizer, thread_count, using_threads
+from .machine import describe_machine, identity, local_device, synchronizer, using_threads
 from .predict import RoutePlan, alone, cost_per_patch, least, predict
 from .profile import ProfileStore, open_bench, open_profile
 from .reach import reach
@@ -30,6 +31,7 @@ __all__ = [
     "alone",
     "cost_per_patch",
     "describe_machine",
+    "exclusive",
     "identity",
     "latency_record",
     "least",
@@ -40,7 +42,6 @@ __all__ = [
     "reach",
     "runtime_for",
     "synchronizer",
-    "thread_count",
     "time_interleaved",
     "using_threads",
 ]

@@ -14,6 +14,7 @@ import platform
 import select
 import sys
 import threading
+import time
 import zlib
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
@@ -22,7 +23,7 @@ from . import board
 from .energy.base import Meter
 from .energy.measure import CallEnergy, EnergyBench, missing
 from .energy.sensors import SENSORS, first_usable
-from .latency import Timing, time_interleaved
+from .latency import Timing, held_back, time_interleaved
 from .onboard import Runtime, open_runtime
 
 __all__ = ["main"]
@@ -36,6 +37,8 @@ def main(mark: str) -> None:
     host = _Host(mark)
     faulthandler.enable()  # a crash inside a library says so before it ends
     os.environ.update(CUDA_CACHE_DISABLE="1", USE_PYTORCH_KERNEL_CACHE="0")  # they write to the home folder
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # nvidia-smi's: the first GPU is one and the same to all
+    host.live()
     try:
         _serve(host)
     except (EOFError, BrokenPipeError):
@@ -73,28 +76,37 @@ class _Host:
         header = json.loads(line.decode())
         return header, self._in.read(header["size"])
 
+    def live(self) -> None:
+        """Give signs of life from now on, whatever takes its time."""
+        threading.Thread(target=self._beat, daemon=True).start()
+
     def watch(self) -> None:
-        """From now on nothing more is to come: give signs of life, and end when stdin does."""
+        """From now on nothing more is to come: end when stdin does."""
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def _watch(self) -> None:
+    def _beat(self) -> None:
         try:
-            while not select.select([0], [], [], _BEAT_S)[0]:
+            while True:
+                time.sleep(_BEAT_S)
                 self.send(alive=True)
         finally:
             os._exit(1)
+
+    def _watch(self) -> None:
+        select.select([0], [], [])
+        os._exit(1)
 
 
 def _serve(host: _Host) -> None:
     device, probe = host.receive()
     host.at = "its runtime"
-    known_as = " ".join([board.compatible(), board.gpu_names()]).split()
+    known_as = " ".join([board.compatible(), board.first_gpu()]).split()
     if not device["local"] and not board.matches(device["match"], " ".join(known_as)):
         raise DeviceError(
-            f"is no {device['name']}: none of {', '.join(device['match'])} is in its device tree or its GPUs' names "
-            f"({' '.join(known_as) or 'it has neither'}): choose the --device that it is, or cpu for its processor"
+            f"is no {device['name']}: none of {', '.join(device['match'])} is in its device tree or its first GPU's "
+            f"name ({' '.join(known_as) or 'it has neither'}): choose the --device that it is, or cpu for its processor"
         )
-    threads = device["threads"] or board.core_count()
+    threads = board.thread_count(device["threads"])
     runtime = open_runtime(device["runtime"], device["kind"], threads, zlib.decompress(probe))
     meter = first_usable(device["name"], device["meters"], device["rails"], SENSORS)
     host.send(
@@ -145,6 +157,8 @@ def _measure(
         host.send(done=done)
     host.stage("latency", len(workloads))
     timings = time_interleaved(calls, synchronize=runtime.synchronize, on_done=_Once(host), **job["effort"])
+    throttling = board.throttling()
+    timings = [held_back(timing, throttling) for timing in timings]
     host.stage("memory and energy", len(workloads))
     energy = _energy(meter, runtime, job["no_energy"])
     for done, (call, timing) in enumerate(zip(calls, timings), 1):

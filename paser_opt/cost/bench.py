@@ -15,7 +15,7 @@ from .flops import Counted
 from .latency import Effort, Timing
 from .workload import Workload
 
-__all__ = ["EFFORT", "NOT_ASKED", "Bench", "entry", "latency_record", "measured"]
+__all__ = ["EFFORT", "NOT_ASKED", "Bench", "energy_record", "entry", "latency_record"]
 
 NOT_ASKED = "energy was not asked for"
 
@@ -49,13 +49,13 @@ class Bench(Protocol):
 
 
 def latency_record(timing: Timing) -> Latency:
-    """What was timed, here or on a board, as a record."""
+    """What was timed here as a record."""
     return Latency.model_validate(timing._asdict())
 
 
-def measured(load: Workload, counted: Counted, timing: Timing, energy: CallEnergy, memory: Memory) -> Entry:
-    """What was measured of ``load``, here or on a board, as a record of the profile."""
-    return entry(load, counted, latency_record(timing), Energy.model_validate(energy._asdict()), memory)
+def energy_record(energy: CallEnergy) -> Energy:
+    """What was metered here as a record."""
+    return Energy.model_validate(energy._asdict())
 
 
 def entry(load: Workload, counted: Counted, latency: Latency, energy: Energy, memory: Memory) -> Entry:

@@ -11,17 +11,21 @@ import subprocess
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Tuple
 
+from ..errors import DeviceError
+
 __all__ = [
     "ROOT",
     "compatible",
     "core_count",
-    "gpu_names",
+    "first_gpu",
     "matches",
     "memory_bytes",
     "processor",
     "read_text",
     "state",
     "system",
+    "thread_count",
+    "throttling",
 ]
 
 ROOT = Path("/")
@@ -55,6 +59,13 @@ def core_count() -> int:
     return os.cpu_count() or 1
 
 
+def thread_count(wanted: int) -> int:
+    """CPU threads of a measurement; 0 are all cores. Raises DeviceError for more threads than cores."""
+    if wanted > core_count():
+        raise DeviceError(f"threads = {wanted} in the device's TOML, but that machine has {core_count()} cores")
+    return wanted or core_count()
+
+
 def memory_bytes() -> Optional[int]:
     """Of the whole machine; None where the system does not say."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
@@ -72,9 +83,20 @@ def compatible(root: Path = ROOT) -> str:
     return read_text(root / "proc/device-tree/compatible").replace("\0", " ")
 
 
-def gpu_names() -> str:
-    """NVIDIA GPUs as the driver's own tool names them; empty without any."""
-    return _output(("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
+def first_gpu() -> str:
+    """The first NVIDIA GPU, as the driver's own tool names it; empty without any."""
+    return _output(("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")).partition("\n")[0]
+
+
+def throttling() -> str:
+    """What a Raspberry Pi's firmware says where voltage or heat hold it back now; else empty, as on other machines.
+
+    Bits 0 to 3: under-voltage, frequency capped, throttled, soft temperature limit. Source: Raspberry Pi's
+    documentation of vcgencmd.
+    """
+    said = _output(_STATE_COMMANDS["throttled"])
+    value = re.fullmatch(r"throttled=0x([0-9a-fA-F]+)", said)
+    return said if value and int(value.group(1), 16) & 0xF else ""
 
 
 def matches(words: Sequence[str], text: str) -> bool:

@@ -15,7 +15,7 @@ from bisect import insort
 from functools import lru_cache
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-__all__ = ["LEAST_SAMPLES", "Effort", "Timing", "median_ranks", "time_interleaved"]
+__all__ = ["LEAST_SAMPLES", "Effort", "Timing", "held_back", "median_ranks", "time_interleaved"]
 
 LEAST_SAMPLES = 6
 """The fewest samples whose extremes hold the median with 95 %: 1 − 2·(1/2)^6 = 0.969, with five 0.9375."""
@@ -60,6 +60,13 @@ class Timing(NamedTuple):
     samples: int
     stable: bool
     verdict: str
+
+
+def held_back(timing: Timing, throttling: str) -> Timing:
+    """``timing``, marked unstable where the device says that it was throttled meanwhile."""
+    if not throttling:
+        return timing
+    return timing._replace(stable=False, verdict=f"not stable: the device was held back ({throttling})")
 
 
 class _Samples:

@@ -11,13 +11,15 @@ from torch import Tensor
 from ..config import Device
 from ..progress import Progress
 from ..records import Entry
-from .bench import EFFORT, NOT_ASKED, measured
+from . import board
+from .bench import EFFORT, NOT_ASKED, energy_record, entry, latency_record
 from .energy import CallEnergy, EnergyBench, choose, missing
+from .exclusive import exclusive
 from .flops import count
-from .latency import Timing, time_interleaved
+from .latency import Timing, held_back, time_interleaved
 from .machine import describe_machine, local_device, synchronizer, using_threads
 from .memory import measure_memory
-from .runtimes import Executable, runtime_for
+from .runtimes import Executable, runtime_for, runtime_name
 from .workload import Workload
 
 __all__ = ["LocalBench"]
@@ -31,15 +33,15 @@ class LocalBench:
     def __init__(self, device: Device) -> None:
         self.device = device
         self.where = local_device(device)
-        self.machine = describe_machine(device, self.where)
         self.runtime = runtime_for(device, self.where)
+        self.machine = describe_machine(device, self.where, runtime=runtime_name(device, self.where))
 
     def measure(
         self, workloads: Sequence[Workload], *, known: Mapping[str, Entry], progress: Progress, energy: bool
     ) -> Iterator[Entry]:
         """Latencies are interleaved with each other; then come memory and energy, one after another."""
         synchronize = synchronizer(self.where)
-        with using_threads(self.machine.threads), torch.inference_mode():
+        with exclusive(None, progress), using_threads(self.device.threads), torch.inference_mode():
             progress.stage("count operations", len(workloads))
             counts = []
             for done, load in enumerate(workloads, start=1):
@@ -48,14 +50,16 @@ class LocalBench:
             calls = self._prepare(workloads, progress)
             progress.stage("latency", len(workloads))
             timings = time_interleaved(calls, synchronize=synchronize, on_done=progress.advance, **EFFORT._asdict())
+            throttling = board.throttling()
+            timings = [held_back(timing, throttling) for timing in timings]
             progress.stage("memory and energy", len(workloads))
             measure_energy = self._energy(synchronize, known) if energy else partial(_without, NOT_ASKED)
             for done, (load, counted, call, timing) in enumerate(
                 zip(workloads, counts, calls, timings, strict=True), start=1
             ):
-                spent = measure_energy(call, timing)
+                spent = energy_record(measure_energy(call, timing))
                 memory = measure_memory(call, load.module, self.where, runtime=self.machine.runtime)
-                yield measured(load, counted, timing, spent, memory)
+                yield entry(load, counted, latency_record(timing), spent, memory)
                 progress.advance(done, load.key)
 
     def _inputs(self, load: Workload) -> tuple[Tensor, ...]:
@@ -92,7 +96,7 @@ def _without(reason: str, call: Callable[[], object], timing: Timing) -> CallEne
 
 def _estimated_w(entries: Mapping[str, Entry]) -> tuple[float, str] | None:
     """The power an earlier session assumed: one profile must not hold two."""
-    for entry in entries.values():
-        if entry.energy.how == "estimated" and entry.energy.gross_j is not None:
-            return entry.energy.gross_j / entry.latency.median_s, entry.energy.source
+    for one in entries.values():
+        if one.energy.how == "estimated" and one.energy.gross_j is not None:
+            return one.energy.gross_j / one.latency.median_s, one.energy.source
     return None

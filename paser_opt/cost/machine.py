@@ -18,7 +18,7 @@ from ..errors import DeviceError
 from ..records import Machine
 from . import board
 
-__all__ = ["describe_machine", "identity", "local_device", "synchronizer", "thread_count", "using_threads"]
+__all__ = ["describe_machine", "identity", "local_device", "synchronizer", "using_threads"]
 
 
 def local_device(device: Device, *, root: Path = board.ROOT) -> torch.device:
@@ -29,7 +29,7 @@ def local_device(device: Device, *, root: Path = board.ROOT) -> torch.device:
     if not device.local and not board.matches(device.match, _identities(root)):
         known = f"none of {', '.join(device.match)} is in" if device.match else "its TOML names no match for"
         raise DeviceError(
-            f"device {device.name} is not this machine ({known} the device tree or a GPU's name): "
+            f"device {device.name} is not this machine ({known} the device tree or the first GPU's name): "
             f"run paser-opt on that device, reach it by --host user@board, take --estimate for its data sheet's "
             f"bound, or choose --device cpu"
         )
@@ -47,11 +47,6 @@ def local_device(device: Device, *, root: Path = board.ROOT) -> torch.device:
     return torch.device("cpu")
 
 
-def thread_count(device: Device) -> int:
-    """CPU threads of a measurement."""
-    return device.threads or board.core_count()
-
-
 def synchronizer(where: torch.device) -> Callable[[], object]:
     """What waits until the device has done its work."""
     if where.type == "cuda":
@@ -63,14 +58,15 @@ def synchronizer(where: torch.device) -> Callable[[], object]:
 
 @contextmanager
 def using_threads(threads: int) -> Iterator[None]:
-    """torch on so many CPU threads inside, on as many as before outside; freed memory is kept for the next call.
+    """torch on so many CPU threads (0: all cores) inside, on as many as before outside; freed memory is kept for the
+    next call.
 
     By default glibc gives large blocks back to the system and faults them in again in the next call, or does not,
     depending on what ran before, so that one call's time differs from process to process. Linux with glibc only;
     elsewhere the allocator is left as it is. Source: man 3 mallopt.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(board.thread_count(threads))
     _mallopt((_M_TRIM_THRESHOLD, -1), (_M_MMAP_MAX, 0))
     try:
         yield
@@ -90,8 +86,11 @@ def _mallopt(*settings: tuple[int, int]) -> None:
             libc.mallopt(name, value)
 
 
-def describe_machine(device: Device, where: torch.device, *, root: Path = board.ROOT) -> Machine:
-    """The identity and the present state of this machine, as ``device`` on torch device ``where``."""
+def describe_machine(device: Device, where: torch.device, *, runtime: str, root: Path = board.ROOT) -> Machine:
+    """The identity and the present state of this machine, as ``device`` on torch device ``where``.
+
+    Raises DeviceError for more threads than the machine has cores.
+    """
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     accelerator = None
     if where.type == "cuda":
@@ -110,10 +109,10 @@ def describe_machine(device: Device, where: torch.device, *, root: Path = board.
         system=board.system(),
         processor=board.processor(root),
         cores=board.core_count(),
-        threads=thread_count(device),
+        threads=board.thread_count(device.threads),
         memory_bytes=board.memory_bytes(),
         accelerator=accelerator,
-        runtime="eager" if device.runtime == "auto" else device.runtime,
+        runtime=runtime,
         precision=device.precision,
         versions=versions,
         state={**board.state(root), **({"allocator": "glibc, keeps freed memory"} if _GLIBC else {})},
@@ -123,15 +122,18 @@ def describe_machine(device: Device, where: torch.device, *, root: Path = board.
 def identity(machine: Machine) -> dict[str, str]:
     """What must agree before measurements may stand in one profile."""
     return {
+        "device": machine.device,
         "processor": machine.processor,
         "threads": str(machine.threads),
         "runtime": machine.runtime,
         "precision": machine.precision,
         **{name: machine.versions[name] for name in ("torch", "onnxruntime") if name in machine.versions},
         "accelerator": machine.accelerator or "none",
+        **{name: machine.state[name] for name in ("governor", "power_mode") if name in machine.state},
     }
 
 
 def _identities(root: Path) -> str:
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return " ".join([board.compatible(root), *gpus])
+    """Only the first GPU: it is the one that is measured."""
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    return f"{board.compatible(root)} {gpu}"

@@ -7,8 +7,8 @@ import io
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 from ..errors import DeviceError
-from ..onnx_session import open_session
-from .board import gpu_names, processor
+from ..onnx_session import open_session, starting
+from .board import first_gpu, processor
 
 __all__ = [
     "PROVIDERS",
@@ -18,10 +18,10 @@ __all__ = [
     "Runtime",
     "TorchScript",
     "cuda_peak",
+    "onnx_name",
     "open_runtime",
 ]
 
-# Else ONNX Runtime 1.32 leaves an identifier in the home folder and reports its use. Read when it is first imported.
 WHERE = {"cpu": "cpu", "raspberry-pi": "cpu", "cuda": "cuda", "jetson": "cuda", "mps": "mps"}
 """A device's kind → what torch calls it."""
 
@@ -33,6 +33,12 @@ PROVIDERS: Dict[str, Tuple[str, ...]] = {
 """ONNX Runtime's, best first. One that is there and does not start falls back to the CPU without an error."""
 
 
+def onnx_name(name: str, providers: Sequence[str]) -> str:
+    """The runtime ``name`` with what it runs through, unless that is the CPU: "onnx (Tensorrt, CUDA)"."""
+    short = ", ".join(one.replace("ExecutionProvider", "") for one in providers)
+    return name if short == "CPU" else f"{name} ({short})"
+
+
 class OnnxRuntime:
     """ONNX Runtime on the kind's providers. ``probe`` is a small model as ONNX that tells which of them start.
 
@@ -41,7 +47,7 @@ class OnnxRuntime:
 
     no_peak = "ONNX Runtime does not say what one call allocates"
 
-    def __init__(self, kind: str, threads: int, probe: bytes) -> None:
+    def __init__(self, name: str, kind: str, threads: int, probe: bytes) -> None:
         try:
             import numpy
             import onnxruntime
@@ -49,14 +55,11 @@ class OnnxRuntime:
             raise DeviceError(_not_importable("onnxruntime", error)) from None
         self._numpy, self._threads = numpy, threads
         wanted = PROVIDERS[WHERE[kind]]
-        self._providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
-        started = open_session(probe, self._providers, threads).get_providers() if self._providers else []
-        self._providers = [name for name in self._providers if name in started]
+        self._providers = starting(probe, wanted)
         if not self._providers:
             raise DeviceError(f"onnxruntime has no {' or '.join(wanted)} that starts")
-        short = ", ".join(name.replace("ExecutionProvider", "") for name in self._providers)
-        self.name = "onnx" if WHERE[kind] == "cpu" else f"onnx ({short})"
-        self.accelerator = None if WHERE[kind] == "cpu" else gpu_names().partition("\n")[0] or f"GPU of {processor()}"
+        self.name = onnx_name(name, self._providers)
+        self.accelerator = None if WHERE[kind] == "cpu" else first_gpu() or f"GPU of {processor()}"
         self.versions = {"onnxruntime": onnxruntime.__version__, "numpy": numpy.__version__}
 
     def tensor(self, content: bytes, dtype: str, shape: Sequence[int]) -> Any:
@@ -79,14 +82,12 @@ class OnnxRuntime:
 class TorchScript:
     """torch's interpreter of traced modules. Raises DeviceError where torch is missing or finds no GPU."""
 
-    name = "torchscript"
-
-    def __init__(self, kind: str, threads: int, probe: bytes) -> None:
+    def __init__(self, name: str, kind: str, threads: int, probe: bytes) -> None:
         try:
             import torch
         except (ImportError, OSError) as error:
             raise DeviceError(_not_importable("torch", error)) from None
-        self._torch, self._where = torch, WHERE[kind]
+        self.name, self._torch, self._where = name, torch, WHERE[kind]
         self.versions = {"torch": str(torch.__version__)}
         self.accelerator = None
         if self._where == "cuda":
@@ -122,7 +123,7 @@ class TorchScript:
 
 
 Runtime = Union[OnnxRuntime, TorchScript]
-RUNTIMES: Dict[str, Callable[[str, int, bytes], Runtime]] = {
+RUNTIMES: Dict[str, Callable[[str, str, int, bytes], Runtime]] = {
     "onnx": OnnxRuntime,
     "onnx-int8": OnnxRuntime,
     "torchscript": TorchScript,
@@ -132,9 +133,9 @@ RUNTIMES: Dict[str, Callable[[str, int, bytes], Runtime]] = {
 def open_runtime(name: str, kind: str, threads: int, probe: bytes) -> Runtime:
     """The runtime ``name``; "auto": ONNX Runtime, else torch. Raises DeviceError with what is missing, and the mend."""
     reasons = []
-    for runtime in (OnnxRuntime, TorchScript) if name == "auto" else (RUNTIMES[name],):
+    for one in ("onnx", "torchscript") if name == "auto" else (name,):
         try:
-            return runtime(kind, threads, probe)
+            return RUNTIMES[one](one, kind, threads, probe)
         except DeviceError as error:
             reasons.append(str(error))
     package = "torch" if name == "torchscript" else "onnxruntime-gpu" if kind == "cuda" else "onnxruntime"

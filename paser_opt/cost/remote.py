@@ -14,20 +14,21 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from ..config import Device
 from ..errors import DeviceError
 from ..progress import Progress
-from ..records import Entry, Machine
-from .bench import EFFORT, NOT_ASKED, measured
-from .energy import CallEnergy, refuse_unknown
+from ..records import Energy, Entry, Latency, Machine
+from .bench import EFFORT, NOT_ASKED, entry
+from .energy import refuse_unknown
+from .exclusive import exclusive
 from .flops import count
-from .latency import Timing
+from .machine import identity
 from .memory import no_peak
 from .onboard import RUNTIMES
-from .runtimes.onnx import export_onnx, opset_for, quantized
+from .runtimes.onnx import export_onnx, opset_for, probe, quantized
 from .runtimes.torchscript import export_torchscript
 from .ssh import Connection, Limits
 from .workload import Workload
@@ -51,7 +52,6 @@ SHIPPED = (
 )
 """Modules of paser_opt that run on the board, each after those it imports: Python 3.6, standard library only."""
 
-_PROBE_OPSET = 13
 _BLOCK = 1024  # values that are repeated: 4 KiB, well within zlib's window of 32 KiB
 
 _LOADER = """
@@ -68,12 +68,18 @@ sys.modules["paser_opt.cost.agent"].main(MARK)
 """
 
 
-class _Hello(BaseModel):
+class _Message(BaseModel):
+    """What a board sends is data: of the right types, finite, in its bounds, or refused."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Hello(_Message):
     system: str
     processor: str
-    cores: int
-    threads: int
-    memory_bytes: int | None
+    cores: int = Field(gt=0)
+    threads: int = Field(gt=0)
+    memory_bytes: int | None = Field(gt=0)
     accelerator: str | None
     runtime: str
     versions: dict[str, str]
@@ -81,14 +87,23 @@ class _Hello(BaseModel):
     meter: str
 
 
-class _Answer(BaseModel):
-    timing: Timing
-    energy: CallEnergy
-    peak_bytes: int | None
+class _Stage(_Message):
+    stage: str
+    total: int = Field(ge=0)
+
+
+class _Done(_Message):
+    done: int = Field(ge=0)
+
+
+class _Answer(_Message):
+    timing: Latency
+    energy: Energy
+    peak_bytes: int | None = Field(ge=0)
     no_peak: str
 
 
-_MessageT = TypeVar("_MessageT", bound=BaseModel)
+_MessageT = TypeVar("_MessageT", bound=_Message)
 
 
 class RemoteBench:
@@ -108,9 +123,7 @@ class RemoteBench:
             raise DeviceError(f"over ssh models run in fp32: leave --precision {device.precision} out")
         self.device, self.where, self._limits = device, torch.device("cpu"), limits
         with self._connect() as board:
-            hello = self._hello(board)
-        self.meter = hello.meter
-        self.machine = Machine(device=device.name, precision="fp32", **hello.model_dump(exclude={"meter"}))
+            self.machine, self.meter = self._hello(board)
 
     def measure(
         self, workloads: Sequence[Workload], *, known: Mapping[str, Entry], progress: Progress, energy: bool
@@ -122,8 +135,8 @@ class RemoteBench:
             counts.append(count(load.module.eval(), load.inputs))
             progress.advance(done, load.key)
         models, tensors, plan = self._export(workloads, progress)
-        with self._connect() as board:
-            self._hello(board)
+        with exclusive(self.device.host, progress), self._connect() as board:
+            self._refuse_another(self._hello(board)[0])
             progress.stage(f"send to {board.host}", len(models))
             for tensor in tensors:
                 board.send({"dtype": str(tensor.dtype).removeprefix("torch."), "shape": tensor.shape}, _packed(tensor))
@@ -142,7 +155,7 @@ class RemoteBench:
                         "reason": None,
                     }
                     memory = memory.model_copy(update=peak)
-                yield measured(load, counted, answer.timing, answer.energy, memory)
+                yield entry(load, counted, answer.timing, answer.energy, memory)
 
     def _connect(self) -> Connection:
         assert self.device.host is not None
@@ -153,19 +166,31 @@ class RemoteBench:
         program = f"SOURCES = {sources!r}\n{_LOADER}"
         return Connection(self.device.host, python=self.device.python, program=program, limits=self._limits)
 
-    def _hello(self, board: Connection) -> _Hello:
+    def _hello(self, board: Connection) -> tuple[Machine, str]:
+        """What the board is, and its meter."""
         fields = {"name", "kind", "local", "match", "threads", "runtime", "meters", "rails"}
-        probe = export_onnx(nn.Identity(), [(torch.zeros(1),)], opset=_PROBE_OPSET)
-        board.send(self.device.model_dump(include=fields), zlib.compress(probe))
-        return _read(_Hello, board.receive(), board)
+        board.send(self.device.model_dump(include=fields), zlib.compress(probe()))
+        hello = _read(_Hello, board.receive(), board)
+        machine = Machine(device=self.device.name, precision="fp32", **hello.model_dump(exclude={"meter"}))
+        return machine, hello.meter
+
+    def _refuse_another(self, machine: Machine) -> None:
+        """Every connection may reach another machine behind one name, or find it in another power mode."""
+        then, now = identity(self.machine), identity(machine)
+        if changed := [name for name in {**then, **now} if then.get(name) != now.get(name)]:
+            raise DeviceError(
+                f"{self.device.host}: its {' and '.join(changed)} changed since the first connection: "
+                "run the same command again once it is settled"
+            )
 
     def _answer(self, board: Connection, progress: Progress) -> _Answer:
         """The next measurement; what the board says of its progress meanwhile is passed on."""
         while "timing" not in (message := board.receive()):
             if "stage" in message:
-                progress.stage(message["stage"], message["total"])
+                stage = _read(_Stage, message, board)
+                progress.stage(stage.stage, stage.total)
             else:
-                progress.advance(message["done"])
+                progress.advance(_read(_Done, message, board).done)
         return _read(_Answer, message, board)
 
     def _export(

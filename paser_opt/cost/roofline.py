@@ -1,7 +1,8 @@
 """A data sheet as a bench: what the device could do at best, for one that is not there. Everything is estimated.
 
 latency = max(2·MACs / peak FLOP/s, bytes moved / memory bandwidth), the roofline (Williams, Waterman & Patterson,
-CACM 52(4), 2009); real latencies are longer, small layers' many times.
+CACM 52(4), 2009), in fp32. Real latencies are longer, small layers' many times; only what stays in a cache, or is
+computed with fewer multiplications (Winograd), can be faster.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from .workload import Workload
 
 __all__ = ["RooflineBench"]
 
-_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-_WORDS = "estimated: the roofline of the data sheet, a lower bound; not measured"
+_BYTES = 4
+_WORDS = "estimated: the roofline of the data sheet, as if every layer ran at its peak; not measured"
 
 
 class RooflineBench:
@@ -32,6 +33,10 @@ class RooflineBench:
     here = False
 
     def __init__(self, device: Device) -> None:
+        if device.precision != "fp32":
+            raise DeviceError(
+                f"an estimate is of fp32, as its peak is: leave --precision {device.precision} out"
+            )
         missing = [name for name in ("peak_flops_per_s", "memory_bytes_per_s") if getattr(device, name) is None]
         if not (device.peak_flops_per_s and device.memory_bytes_per_s):
             raise DeviceError(
@@ -44,8 +49,8 @@ class RooflineBench:
             device=device.name,
             system="none: estimated",
             processor=device.description or device.name,
-            cores=0,
-            threads=0,
+            cores=None,
+            threads=None,
             runtime="roofline",
             precision=device.precision,
             state={"peak_flops_per_s": device.peak_flops_per_s.source,
@@ -70,7 +75,7 @@ class RooflineBench:
     def _bytes(self, load: Workload, counted: Counted) -> int:
         """Every convolution reads its input and weights and writes its output; other steps read and write images."""
         if counted.work:
-            return _BYTES[self.device.precision] * (counted.work.activations[0] + counted.work.weights)
+            return _BYTES * (counted.work.activations[0] + counted.work.weights)
         return 2 * sum(x.nbytes for x in load.inputs)
 
     def _energy(self, latency_s: float) -> Energy:

@@ -20,7 +20,7 @@ import zlib
 from collections import deque
 from typing import IO, Any, NamedTuple
 
-from ..errors import DeviceError
+from ..errors import ConfigError, DeviceError
 
 __all__ = ["Connection", "Limits"]
 
@@ -67,6 +67,24 @@ class Limits(NamedTuple):
     step_s: float = 1800.0
 
 
+def _ssh() -> list[str]:
+    """The command that is ssh. Raises ConfigError for one that cannot be read."""
+    try:
+        words = shlex.split(os.environ.get("PASER_OPT_SSH", "ssh"))
+    except ValueError as error:
+        raise ConfigError(f"PASER_OPT_SSH cannot be read as a command: {error}") from None
+    return words or ["ssh"]
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    """One message; what is none is the board's error."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        message = None
+    return message if isinstance(message, dict) else {"error": "answered what is no message: is it that board?"}
+
+
 class Connection:
     """A program at work on ``host``; a context manager, at whose end nothing runs there any more.
 
@@ -78,13 +96,19 @@ class Connection:
         self._mark = secrets.token_hex(8)
         source = zlib.compress(f"MARK = {self._mark!r}\n{program}".encode())
         command = [
-            *shlex.split(os.environ.get("PASER_OPT_SSH", "ssh")), "-T",
+            *_ssh(), "-T", "-a", "-x",
             "-o", "BatchMode=yes", "-o", f"ConnectTimeout={limits.connect_s}",
+            # Whatever the user's configuration adds for people at a terminal:
+            "-o", "ControlMaster=no", "-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none",
             "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
             "--", host, f"exec {python} -B -c '{_BOOTSTRAP.format(size=len(source))}'",
         ]  # fmt: skip
         try:
-            self._ssh = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self._ssh = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                # A jump host's own ssh is not told of BatchMode: without a terminal it cannot ask either.
+                start_new_session=True, env={**os.environ, "SSH_ASKPASS_REQUIRE": "never"},
+            )  # fmt: skip
         except OSError as error:
             raise DeviceError(f"cannot start {command[0]} ({error.strerror}): install OpenSSH's client") from None
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -108,8 +132,12 @@ class Connection:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._ssh.kill()
-        self._ssh.wait()
+        self._ssh.terminate()  # so that it ends its own connection, a jump host's too
+        try:
+            self._ssh.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._ssh.kill()
+            self._ssh.wait()
         self._outgoing.put(None)
 
     def send(self, header: dict[str, Any], content: bytes = b"") -> None:
@@ -147,11 +175,11 @@ class Connection:
 
     def _read(self, pipe: IO[bytes]) -> None:
         mark = self._mark.encode()
-        with pipe:
+        with contextlib.closing(pipe):
             while line := pipe.readline(_NOISE):
                 if line.startswith(mark) and line.endswith(b"\n"):  # the last one may have been cut
                     self._heard = True
-                    self._messages.put(json.loads(line[len(mark) :]))
+                    self._messages.put(_decoded(line[len(mark) :]))
                     continue
                 self._noise = self._noise or line[:60].decode(errors="replace").strip()
                 self._noise_bytes += len(line)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from .base import FORMAT, How, Record
 
@@ -21,6 +21,9 @@ __all__ = [
     "Validation",
     "Work",
 ]
+
+
+PositiveFinite = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Quantity(Record):
@@ -44,33 +47,50 @@ class Latency(Record):
     """Wall time of one call, seconds."""
 
     how: Literal["measured", "predicted", "estimated"] = "measured"
-    median_s: float = Field(gt=0)
-    p95_s: float | None = Field(None, description="None under 90 samples, too few for a 95th percentile's bound")
-    low_s: float = Field(description="95 % interval of the median")
-    high_s: float
+    median_s: PositiveFinite
+    p95_s: PositiveFinite | None = Field(
+        None, description="None under 90 samples, too few for a 95th percentile's bound"
+    )
+    low_s: FiniteFloat = Field(ge=0, description="95 % interval of the median")
+    high_s: PositiveFinite
     samples: int = Field(ge=0, description="0 where it was not measured")
     stable: bool
     verdict: str = Field(description="in words: why it is or is not stable")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Latency:
+        if not self.low_s <= self.median_s <= self.high_s:
+            raise ValueError("the median lies outside its interval")
+        return self
 
 
 class Energy(Record):
     """Energy of one call, joules. Gross is all the meter saw; net is gross less idle power × time."""
 
-    gross_j: float | None
-    net_j: float | None
-    idle_w: float | None = None
+    gross_j: PositiveFinite | None
+    spread: Annotated[FiniteFloat, Field(ge=0)] | None = Field(
+        None, description="half-width of the 95 % interval of gross_j, as a share; None where it was not metered"
+    )
+    net_j: PositiveFinite | None
+    idle_w: Annotated[FiniteFloat, Field(ge=0)] | None = None
     how: Literal["counter", "sampled", "predicted", "estimated"] | None
     source: str = Field(description="meter, and the sensors or rails it summed")
     samples: int = 0
     stable: bool = False
     reason: str | None = None
 
+    @model_validator(mode="after")
+    def _why(self) -> Energy:
+        if self.gross_j is None and not self.reason:
+            raise ValueError("missing energy needs a reason")
+        return self
+
 
 class Memory(Record):
     """Peak bytes of one call beyond its inputs, and the bytes of its weights."""
 
-    peak_bytes: int | None
-    weight_bytes: int
+    peak_bytes: int | None = Field(ge=0)
+    weight_bytes: int = Field(ge=0)
     how: Literal["measured", "counted", "predicted"]
     source: str
     reason: str | None = None
@@ -92,8 +112,8 @@ class Entry(Record):
     key: str
     batch: int
     architecture: str = Field("", description="entries of one architecture differ in size only")
-    params: int
-    macs: int = Field(description="multiply-accumulates of one call (fvcore's unit); FLOPs = 2·MACs")
+    params: int = Field(ge=0)
+    macs: int = Field(ge=0, description="multiply-accumulates of one call (fvcore's unit); FLOPs = 2·MACs")
     uncounted: dict[str, int] = Field(default_factory=dict, description="operations fvcore has no rule for")
     work: Work | None = Field(None, description="None where there are no convolutions")
     latency: Latency
@@ -107,8 +127,8 @@ class Machine(Record):
     device: str
     system: str
     processor: str
-    cores: int
-    threads: int
+    cores: int | None = Field(description="None, as threads, where nothing was measured")
+    threads: int | None
     memory_bytes: int | None = None
     accelerator: str | None = None
     runtime: str
@@ -119,7 +139,8 @@ class Machine(Record):
     @property
     def described(self) -> str:
         """On one line, as a heading of what was measured on it."""
-        return f"{self.device}: {self.processor}, {self.threads} thread(s), {self.runtime}, {self.precision}"
+        threads = f"{self.threads} thread(s), " if self.threads else ""
+        return f"{self.device}: {self.processor}, {threads}{self.runtime}, {self.precision}"
 
 
 class Profile(Record):

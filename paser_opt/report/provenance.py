@@ -52,8 +52,10 @@ def _machine(machine: Machine, profile: Profile) -> list[tuple[str, str]]:
     rows = [
         ("device", machine.device),
         ("system", machine.system),
-        ("processor", f"{machine.processor}, {machine.cores} cores, {machine.threads} threads used"),
+        ("processor", machine.processor),
     ]
+    if machine.cores:
+        rows.append(("cores", f"{machine.cores}, {machine.threads} thread(s) used"))
     if machine.memory_bytes is not None:
         rows.append(("memory", words.figure("memory", machine.memory_bytes)))
     if machine.accelerator:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..cost import runtime_for, synchronizer, time_interleaved, using_threads
+from ..cost import exclusive, runtime_for, synchronizer, time_interleaved, using_threads
 from ..data import SegmentationData
 from ..evaluate import image_iou
 from ..images import mask_picture
@@ -73,7 +73,7 @@ def _time(pipeline: RoutedPipeline, bench: Bench) -> Quantity:
     """Mean over test images of the median wall time of the whole route, one image at a time."""
     device = bench.cost_device
     images = [image[None] for image in bench.data.test.images[:TIMED_IMAGES].to(device)]
-    with using_threads(bench.profile.bench.machine.threads):
+    with exclusive(None, bench.progress), using_threads(bench.profile.bench.device.threads):
         timed = time_interleaved(
             [lambda image=image: pipeline.run(image) for image in images],  # type: ignore[misc]
             synchronize=synchronizer(device),

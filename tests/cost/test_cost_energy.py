@@ -13,10 +13,11 @@ TIMING = Timing(median_s=0.01, p95_s=None, low_s=0.01, high_s=0.01, samples=9, s
 
 
 class Load:
-    """A machine that draws ``busy_w`` while called (10 ms a call) and ``idle_w`` while asleep."""
+    """A machine that draws ``busy_w`` while called (10 ms a call) and ``idle_w`` while asleep, half a second after the
+    last call; until then still 8 W."""
 
     def __init__(self, busy_w: Callable[[int], float], idle_w: Callable[[int], float] = lambda n: 2.0) -> None:
-        self.now_s, self.joules, self.calls, self.sleeps = 0.0, 0.0, 0, 0
+        self.now_s, self.settled_s, self.joules, self.calls, self.idles = 0.0, 0.0, 0.0, 0, 0
         self._busy_w, self._idle_w = busy_w, idle_w
         self.meter = FakeMeter(window_s=0.1, clock=lambda: self.now_s)
 
@@ -24,10 +25,12 @@ class Load:
         self.meter.watts = self._busy_w(self.calls // 10)  # by window: 0.1 s holds ten calls
         self.calls += 1
         self.now_s += 0.01
+        self.settled_s = self.now_s + 0.5
 
     def sleep(self, seconds: float) -> None:
-        self.meter.watts = self._idle_w(self.sleeps)
-        self.sleeps += 1
+        if seconds == self.meter.window_s:
+            self.meter.watts = self._idle_w(self.idles) if self.now_s >= self.settled_s else 8.0
+            self.idles += 1
         self.now_s += seconds
 
     def bench(self) -> EnergyBench:
@@ -49,7 +52,7 @@ def test_idle_after_one_call_is_idle_before_the_next() -> None:
     bench = load.bench()
     bench.measure(load.call, TIMING)
     bench.measure(load.call, TIMING)
-    assert load.sleeps == 3
+    assert load.idles == 3
 
 
 def test_windows_that_disagree_are_said_to_be_unstable() -> None:
@@ -89,7 +92,7 @@ def test_an_estimate_is_asked_for_once_and_says_what_it_is_worth() -> None:
     bench = EnergyBench(meter, synchronize=lambda: None)
     first = bench.measure(load.call, TIMING)
     second = bench.measure(load.call, TIMING._replace(median_s=0.02))
-    assert load.calls == 10 and load.sleeps == 0
+    assert load.calls == 10 and load.idles == 0
     assert (first.gross_j, second.gross_j) == (pytest.approx(0.24), pytest.approx(0.48))
     assert (first.net_j, first.idle_w, first.how) == (None, None, "estimated")
     assert first.reason == "latency × 24.0 W assumed; no idle baseline, so no net energy"

@@ -309,6 +309,15 @@ def test_rapl_counts_mirrored_dies_once(tmp_path: Path) -> None:
     assert reading.source == "rapl: package-0-die-0 + package-0-die-2"
 
 
+def test_rapl_counts_dies_of_two_packages_however_alike_their_counters(tmp_path: Path) -> None:
+    for package in (0, 1):
+        zone = f"intel-rapl:{package}"
+        write(tmp_path, {f"{zone}/name": f"package-{package}-die-0", f"{zone}/energy_uj": 40_000_000 + package})
+    meter = RaplMeter(tmp_path)
+    meter.start()
+    assert meter.stop().source == "rapl: package-0-die-0 + package-1-die-0"
+
+
 def test_nvml_takes_the_gpu_that_torch_uses() -> None:
     library = FakeNvml(energy_mj=1)
     NvmlMeter("GPU-abc", library).probe()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from paser_opt.config import Device
 from paser_opt.cost import local as local_module
 from paser_opt.cost.bench import EFFORT
+from paser_opt.cost.exclusive import exclusive
 from paser_opt.cost.local import LocalBench
 from paser_opt.cost.machine import describe_machine, local_device
 from paser_opt.cost.profile import ProfileStore, open_profile
@@ -146,13 +149,18 @@ def tree(root: Path, compatible: str) -> Path:
 
 
 def test_a_board_is_known_by_its_device_tree(tmp_path: Path) -> None:
-    device = Device(name="raspberry-pi-5", kind="raspberry-pi", match=("5-model-b",), threads=4)
+    device = Device(name="raspberry-pi-5", kind="raspberry-pi", match=("5-model-b",), threads=1)
     with pytest.raises(DeviceError, match=r"raspberry-pi-5 is not this machine .* choose --device cpu"):
         local_device(device, root=tmp_path)
     root = tree(tmp_path, "raspberrypi,5-model-b\0brcm,bcm2712\0")
     assert local_device(device, root=root) == torch.device("cpu")
-    machine = describe_machine(device, torch.device("cpu"), root=root)
-    assert (machine.processor, machine.threads) == ("Raspberry Pi 5 Model B Rev 1.0", 4)
+    machine = describe_machine(device, torch.device("cpu"), runtime="eager", root=root)
+    assert (machine.processor, machine.threads) == ("Raspberry Pi 5 Model B Rev 1.0", 1)
+
+
+def test_more_threads_than_cores_are_refused() -> None:
+    with pytest.raises(DeviceError, match=r"^threads = 4096 in the device's TOML, but that machine has \d+ cores$"):
+        LocalBench(CPU.model_copy(update={"threads": 4096}))
 
 
 def test_a_word_must_match_whole(tmp_path: Path) -> None:
@@ -176,7 +184,31 @@ def test_machine_state_and_processor_are_read_from_files(tmp_path: Path) -> None
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)
-    machine = describe_machine(CPU, torch.device("cpu"), root=tmp_path)
+    machine = describe_machine(CPU, torch.device("cpu"), runtime="eager", root=tmp_path)
     assert machine.processor == "Some CPU @ 2 GHz"
     assert machine.state["governor"] == "powersave"
     assert machine.versions["torch"] == torch.__version__
+
+
+def test_nobody_measures_beside_another_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "from paser_opt.cost import exclusive\n"
+        "from paser_opt.progress import Silent\n"
+        "with exclusive('board', Silent()):\n"
+        "    print('in', flush=True); sys.stdin.readline()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin and other.stdout and other.stdout.readline() == b"in\n"
+        said: list[str] = []
+
+        class Waiting(Silent):
+            def stage(self, name: str, total: int) -> None:
+                said.append(name)
+                assert other.stdin
+                other.stdin.close()  # only now it lets go
+
+        with exclusive("another board", Waiting()):
+            assert not said
+        with exclusive("board", Waiting()):
+            assert said == ["wait for another measurement on board"]

@@ -21,7 +21,7 @@ from paser_opt.cost.local import LocalBench
 from paser_opt.cost.reach import reach
 from paser_opt.cost.remote import RemoteBench
 from paser_opt.cost.runtimes.onnx import opset_for
-from paser_opt.cost.ssh import Limits
+from paser_opt.cost.ssh import Limits, _decoded
 from paser_opt.cost.workload import Workload
 from paser_opt.errors import ConfigError, DeviceError
 from paser_opt.progress import Silent
@@ -46,6 +46,7 @@ def test_an_onnx_runtime_that_is_too_old_is_refused() -> None:
         ({"runtime": "compile"}, DeviceError, "runtime compile runs on this machine; over ssh: auto, onnx"),
         ({"precision": "fp16"}, DeviceError, "over ssh models run in fp32: leave --precision fp16 out"),
         ({"meters": ("ralp",)}, ConfigError, "no meter 'ralp'; known: codecarbon"),
+        ({"host": "-oProxyCommand=x"}, ValueError, "host"),
     ],
 )
 def test_what_cannot_travel_is_refused_before_anything_is_sent(
@@ -187,6 +188,45 @@ def test_something_else_answers(server: Server, line: str, words: tuple[str, ...
     refused(*words, limits=Limits(connect_s=5, silence_s=1.0 if "sleep" in line else 20.0))
 
 
+TIMING = {"median_s": 1.0, "p95_s": None, "low_s": 0.9, "high_s": 1.1, "samples": 6, "stable": True, "verdict": ""}
+ENERGY = {"gross_j": None, "net_j": None, "how": None, "source": "none", "reason": "no sensor"}
+ANSWER = {"timing": TIMING, "energy": ENERGY, "peak_bytes": None, "no_peak": ""}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"3\n", "answered what is no message"),
+        (b"[1\n", "answered what is no message"),
+        (json.dumps({**ANSWER, "timing": {**TIMING, "median_s": float("nan")}}).encode(), "timing.median_s: "),
+        (json.dumps({**ANSWER, "timing": {**TIMING, "median_s": -1.0}}).encode(), "timing.median_s: "),
+        (json.dumps({**ANSWER, "timing": {**TIMING, "low_s": 2.0}}).encode(), "timing: Value error, the median lies"),
+        (json.dumps({**ANSWER, "energy": {**ENERGY, "gross_j": float("inf")}}).encode(), "energy.gross_j: "),
+        (json.dumps({**ANSWER, "peak_bytes": "many"}).encode(), "peak_bytes: "),
+        (b'{"timing": 1}', "timing: "),
+        (b'{"stage": "latency"}', "total: Field required"),
+        (b'{"done": -1}', "done: "),
+    ],
+)
+@needs_sshd
+def test_what_a_board_sends_is_checked(server: Server, line: bytes, words: str) -> None:
+    server.start()
+    bench = RemoteBench(device())
+    with bench._connect() as board, pytest.raises(DeviceError) as caught:
+        board._messages.put(_decoded(line))
+        bench._answer(board, Silent())
+    assert str(caught.value).startswith("board: answered what is no") and words in str(caught.value)
+
+
+@needs_sshd
+def test_a_board_that_is_another_one_the_next_time_is_refused(server: Server) -> None:
+    server.start()
+    bench = RemoteBench(device())
+    bench.machine = bench.machine.model_copy(update={"processor": "Cortex-A78", "threads": 6})
+    with pytest.raises(DeviceError, match=r"^board: its processor and threads changed since the first connection"):
+        measure(bench)
+
+
 @needs_sshd
 def test_python_is_not_there(server: Server) -> None:
     server.start()
@@ -307,12 +347,41 @@ def test_the_command_profiles_a_board(
         assert [entry[name] for name in ("batch", "params", "macs")] == [
             here[key][name] for name in ("batch", "params", "macs")
         ]
-    server.configure(host_key="other")
-    done = paser_opt(*arguments, "-q", env={"PASER_OPT_SSH": server.ssh})
-    assert done.returncode == 2
-    assert done.stdout == ""
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("paser-opt: board: its host key is another than the known one")
+
+
+GARBAGE = "ForceCommand echo Welcome; exit 0"
+
+
+@needs_sshd
+@pytest.mark.parametrize(
+    ("line", "user", "python", "words"),
+    [
+        (None, {}, sys.executable, "has no ssh server on that port"),
+        ("", {"host_key": "other"}, sys.executable, "its host key is another than the known one"),
+        ("", {"host_key": None}, sys.executable, "its host key is not known here"),
+        ("", {"user_key": "stranger"}, sys.executable, "accepts no key of this machine, and passwords are not asked"),
+        ("", {"name": "nowhere.invalid"}, sys.executable, "no machine of that name is known"),
+        ("", {}, "python3.99", "has no python3.99"),
+        (GARBAGE, {}, sys.executable, "ended with exit code 0: Welcome"),
+        ("ForceCommand kill -9 $$", {}, sys.executable, "was killed"),
+        ("ForceCommand echo 'No space left on device' >&2; exit 1", {}, sys.executable, "its disk is full"),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_one_line(
+    server: Server, paser_opt: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, tiny_toml: Path,
+    line: str | None, user: dict[str, object], python: str, words: str,
+) -> None:  # fmt: skip
+    if line is not None:
+        server.start(line)
+    server.configure(**user)  # type: ignore[arg-type]
+    board = tmp_path / "board.toml"
+    board.write_text(f'name = "board"\nlocal = true\nhost = "board"\npython = "{python}"\n')
+    out = tmp_path / "profile.json"
+    done = paser_opt("profile", tiny_toml, "--device", board, "--out", out, "-q", env={"PASER_OPT_SSH": server.ssh})
+    assert (done.returncode, done.stdout) == (2, "")
+    (said,) = done.stderr.strip().splitlines()
+    assert said.startswith("paser-opt: board: ") and words in said
+    assert not out.exists()
 
 
 def test_options_of_the_command_line_are_checked_like_the_files(

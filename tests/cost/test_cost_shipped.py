@@ -23,6 +23,7 @@ def test_what_runs_on_boards_is_python_3_6() -> None:
         "import vermin; vermin.main()",
         "-t=3.6-",
         "--no-tips",
+        "--eval-annotations",
         "--violations",
         *map(str, FILES),
     ]

@@ -15,6 +15,7 @@ __all__ = ["CallEnergy", "EnergyBench", "missing"]
 
 # Two-sided 95 % quantiles of Student's t with 2 … 7 degrees of freedom, for 3 … 8 windows.
 _STUDENT_T = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
+_SETTLE_S = 0.5  # clocks and averaging sensors take so long to come down after work
 _IDLE_CHANGE = 0.1  # idle power that moves by more than this over a measurement is not a baseline
 
 
@@ -22,6 +23,7 @@ class CallEnergy(NamedTuple):
     """Energy of one call, joules: what :class:`~paser_opt.records.Energy` keeps."""
 
     gross_j: Optional[float]
+    spread: Optional[float]
     net_j: Optional[float]
     idle_w: Optional[float]
     how: Optional[str]
@@ -33,7 +35,7 @@ class CallEnergy(NamedTuple):
 
 def missing(reason: str) -> CallEnergy:
     """Energy that could not be had, and why."""
-    return CallEnergy(None, None, None, None, "none", 0, False, reason)
+    return CallEnergy(None, None, None, None, None, "none", 0, False, reason)
 
 
 class EnergyBench:
@@ -71,6 +73,7 @@ class EnergyBench:
         watts, source = self._estimated_w
         return CallEnergy(
             gross_j=watts * timing.median_s,
+            spread=None,
             net_j=None,
             idle_w=None,
             how="estimated",
@@ -102,6 +105,7 @@ class EnergyBench:
             faults.append("net energy is missing: the load cannot be told from idle")
         return CallEnergy(
             gross_j=gross_j,
+            spread=spread,
             net_j=net_j if net_j > 0 else None,
             idle_w=idle_w,
             how=first.how,
@@ -121,6 +125,7 @@ class EnergyBench:
 
     def _idle_w(self) -> float:
         self._synchronize()
+        self._sleep(_SETTLE_S)
         self._meter.start()
         self._sleep(self._meter.window_s)
         idle = self._meter.stop()

@@ -50,7 +50,7 @@ class RaplMeter(Meter):
     def stop(self) -> Reading:
         try:
             used = sum(_used(zone, before) for zone, before in self._before.items())
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise DeviceError(f"a RAPL counter went away while measuring: {error}") from None
         seconds = time.monotonic() - self._start_s
         names = " + ".join(_name(zone) for zone in self._before)
@@ -63,8 +63,10 @@ class RaplMeter(Meter):
             if not re.fullmatch(r"intel-rapl:\d+", zone.name) or not _name(zone).startswith("package-"):
                 continue
             value = _read(zone / "energy_uj")
-            mirrors = "-die-" in _name(zone) and any(
-                "-die-" in _name(other) and abs(value - seen) < _MIRROR_UJ for other, seen in found.items()
+            package, _, die = _name(zone).partition("-die-")
+            mirrors = die and any(
+                _name(other).startswith(f"{package}-die-") and abs(value - seen) < _MIRROR_UJ
+                for other, seen in found.items()
             )
             if not mirrors:
                 found[zone] = value

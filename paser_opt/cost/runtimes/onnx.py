@@ -17,14 +17,16 @@ from torch import Tensor, nn
 
 from ...config import Device
 from ...errors import DeviceError
-from ...onnx_session import open_session
-from ..machine import thread_count
+from ...onnx_session import open_session, starting
+from ..board import thread_count
 from ..onboard import PROVIDERS
 
-__all__ = ["export_onnx", "onnx", "onnx_int8", "opset_for", "providers_for", "quantized"]
+__all__ = ["export_onnx", "onnx", "onnx_int8", "opset_for", "probe", "providers_for", "quantized"]
 
 OPSET = 17
 """Read by ONNX Runtime 1.12 and newer; for older ones see :func:`opset_for`."""
+
+_PROBE_OPSET = 13
 
 _EXPORTING = threading.Lock()  # torch's exporter keeps its state in globals
 
@@ -51,26 +53,30 @@ def _runtime(device: Device, where: torch.device, *, quantize: bool) -> Callable
         content = export_onnx(module, examples)
         if quantize:
             content = quantized(content, examples)
-        return _session(content, providers, thread_count(device))
+        return _session(content, providers, thread_count(device.threads))
 
     return prepare
 
 
 def providers_for(device: Device, where: torch.device) -> list[str]:
-    """ONNX Runtime's providers for ``where``, best first. Raises DeviceError when none is installed."""
+    """ONNX Runtime's providers that start for ``where``, best first. Raises DeviceError when none does."""
     try:
-        import onnxruntime
+        found = starting(probe(), PROVIDERS[where.type])
     except ImportError:
         raise DeviceError(
             f"device {device.name}: ONNX Runtime is not installed here; pip install onnxruntime, or --runtime eager"
         ) from None
-    found = [name for name in PROVIDERS[where.type] if name in onnxruntime.get_available_providers()]
     if not found:
         raise DeviceError(
-            f"device {device.name}: this ONNX Runtime has none of {', '.join(PROVIDERS[where.type])}; "
+            f"device {device.name}: of {', '.join(PROVIDERS[where.type])} this ONNX Runtime has none that starts; "
             "install onnxruntime-gpu, or choose --runtime eager"
         )
     return found
+
+
+def probe() -> bytes:
+    """The smallest model, of an opset that every ONNX Runtime reads."""
+    return export_onnx(nn.Identity(), [(torch.zeros(1),)], opset=_PROBE_OPSET)
 
 
 def opset_for(version: str) -> int:
