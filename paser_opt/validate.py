@@ -84,38 +84,41 @@ def validate(
 ) -> Validation:
     """Each route of each pipeline on one image, predicted from ``profile`` and run whole on its bench.
 
-    The profile is completed first; sizes it lacks are told ``within`` this share or measured. All routes of all
-    pipelines are then timed in turns, as the profile's steps were, so that drift of the machine hits all alike; some
-    steps of the profile are timed again among them: their ratio is the device's pace, which a machine that others use
-    does not keep. Weights are drawn at random: they do not change the cost. ``run_whole`` runs an image through a
-    route (P,) where something else than the bench's runtime is to be judged, such as a bundle.
+    The profile is completed first; sizes it lacks are told ``within`` this share or measured. The routes of one
+    pipeline are then timed in turns, as they follow one another where that pipeline is at work: a small one timed after
+    another pipeline's large one finds neither caches nor clock as it left them. Some of the pipeline's profiled steps
+    are timed again among them: their ratio is the device's pace, which a machine that others use does not keep. Weights
+    are drawn at random: they do not change the cost. ``run_whole`` runs an image through a route (P,) where something
+    else than the bench's runtime is to be judged, such as a bundle.
     """
     bench, device = profile.bench, profile.bench.where
     net = cache(lambda size: build_unet(size, seed=0).to(device).eval())
     channels = chosen[0].config.models[0].in_channels
     image = torch.randn(1, channels, height, width, device=device)
-    plans, probes, loads = [], {}, {}
-    for number, subject in enumerate(chosen):
-        steps, plan = workloads(subject.config, height=height, width=width, device=device)
-        plans.append(plan)
-        entries = profile.ensure(steps, progress=progress, energy=False, within=within)
-        probes.update({load.key: load for load in steps if load.architecture and _is_measured(entries[load.key])})
-        pipeline = _pipeline(subject.config, net)
-        for route, counts in subject.routes.items():
-            inputs = image, _route(counts, device)
-            loads[number, route] = Workload(f"{subject.name}, {route}", GivenRoute(pipeline), inputs, 1)
-    again = _spread_out(probes, entries)
-    in_turns = again if run_whole else [*again, *loads.values()]
-    now = {one.key: one.latency for one in bench.measure(in_turns, known={}, progress=progress, energy=False)}
-    if run_whole:
-        calls = [partial(run_whole, load.inputs[1][0].tolist()) for load in loads.values()]
-        timings = time_interleaved(calls, synchronize=lambda: None, **EFFORT._asdict())
-        now |= {load.key: latency_record(one) for load, one in zip(loads.values(), timings, strict=True)}
-    ratios = [now[load.key].median_s / entries[load.key].latency.median_s for load in again]
+    found = [workloads(one.config, height=height, width=width, device=device) for one in chosen]
+    for steps, _ in found:
+        profile.ensure(steps, progress=progress, energy=False, within=within)
+    entries = profile.profile.entries
+    ratios: list[float] = []
+    pairs = []
+    for subject, (steps, plan) in zip(chosen, found, strict=True):
+        pipeline = GivenRoute(_pipeline(subject.config, net))
+        loads = [
+            Workload(f"{subject.name}, {name}", pipeline, (image, _route(counts, device)), 1)
+            for name, counts in subject.routes.items()
+        ]
+        again = _spread_out([load for load in steps if load.architecture and _is_measured(entries[load.key])], entries)
+        in_turns = again if run_whole else [*again, *loads]
+        now = {one.key: one.latency for one in bench.measure(in_turns, known={}, progress=progress, energy=False)}
+        if run_whole:
+            calls = [partial(run_whole, load.inputs[1][0].tolist()) for load in loads]
+            timings = time_interleaved(calls, synchronize=lambda: None, **EFFORT._asdict())
+            now |= {load.key: latency_record(one) for load, one in zip(loads, timings, strict=True)}
+        ratios += [now[load.key].median_s / entries[load.key].latency.median_s for load in again]
+        pairs += [
+            _pair(subject, plan, name, entries, now[load.key]) for name, load in zip(subject.routes, loads, strict=True)
+        ]
     pace = statistics.median(ratios) if ratios else None
-    pairs = [
-        _pair(chosen[number], plans[number], route, entries, now[load.key]) for (number, route), load in loads.items()
-    ]
     return Validation(machine=bench.machine, pace=pace, pairs=pairs, agreement=agreement(pairs, pace))
 
 
@@ -123,10 +126,10 @@ def _is_measured(entry: Entry) -> bool:
     return entry.latency.how == "measured"
 
 
-def _spread_out(probes: Mapping[str, Workload], entries: Mapping[str, Entry]) -> list[Workload]:
-    """At most nine of ``probes``, from a fast one to a slow one."""
-    ranked = sorted(probes.values(), key=lambda load: entries[load.key].latency.median_s)
-    return [ranked[i] for i in sorted({len(ranked) * tenth // 10 for tenth in range(1, 10)})] if ranked else []
+def _spread_out(probes: Sequence[Workload], entries: Mapping[str, Entry]) -> list[Workload]:
+    """At most three of ``probes``, from a fast one to a slow one."""
+    ranked = sorted(probes, key=lambda load: entries[load.key].latency.median_s)
+    return [ranked[i] for i in sorted({len(ranked) * quarter // 4 for quarter in (1, 2, 3)})] if ranked else []
 
 
 def _pipeline(config: PipelineConfig, net: Callable[[UNetConfig], UNet]) -> RoutedPipeline:

@@ -34,9 +34,7 @@ class RooflineBench:
 
     def __init__(self, device: Device) -> None:
         if device.precision != "fp32":
-            raise DeviceError(
-                f"an estimate is of fp32, as its peak is: leave --precision {device.precision} out"
-            )
+            raise DeviceError(f"an estimate is of fp32, as its peak is: leave --precision {device.precision} out")
         missing = [name for name in ("peak_flops_per_s", "memory_bytes_per_s") if getattr(device, name) is None]
         if not (device.peak_flops_per_s and device.memory_bytes_per_s):
             raise DeviceError(
