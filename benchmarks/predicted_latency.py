@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import multiprocessing
+import statistics
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -121,7 +122,11 @@ def routes(path: Path, options: argparse.Namespace) -> None:
     added = Counter(one.latency.how for key, one in store.profile.entries.items() if key not in before and one.work)
     console.print(f"{bench.machine.processor}, {bench.machine.threads} thread, {bench.machine.runtime}")
     console.print(f"networks of new sizes at a shape: {dict(added)}; profile: {store.profile.seconds:.0f} s")
-    console.print(f"the device's pace, steps timed again among the routes over the profile's: {result.pace or 1:.2f}")
+    paces = [pair.pace or 1.0 for pair in result.pairs]
+    console.print(
+        "the device's pace, steps timed again among the routes over the profile's: "
+        f"median {statistics.median(paces):.2f}, {min(paces):.2f} to {max(paces):.2f}"
+    )
     for pair in result.pairs:
         value, run = pair.predicted.value or 0.0, pair.measured
         console.print(
@@ -130,7 +135,7 @@ def routes(path: Path, options: argparse.Namespace) -> None:
         )
     for name, chosen in (("profiled", "profiled"), ("new", "new"), ("all", "")):
         pairs = [pair for pair in result.pairs if pair.pipeline.startswith(chosen)]
-        for one in agreement(pairs, result.pace):
+        for one in agreement(pairs):
             console.print(f"{name:9} {len(pairs)} pairs  {one.cost:26} MAPE {one.mape:6.1%}  bias {one.bias:+6.1%}  "
                           f"within ±10 % {one.within_10:5.0%}  Spearman {one.spearman:.4f}")  # fmt: skip
 

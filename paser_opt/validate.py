@@ -87,9 +87,9 @@ def validate(
     The profile is completed first; sizes it lacks are told ``within`` this share or measured. The routes of one
     pipeline are then timed in turns, as they follow one another where that pipeline is at work: a small one timed after
     another pipeline's large one finds neither caches nor clock as it left them. Some of the pipeline's profiled steps
-    are timed again among them: their ratio is the device's pace, which a machine that others use does not keep. Weights
-    are drawn at random: they do not change the cost. ``run_whole`` runs an image through a route (P,) where something
-    else than the bench's runtime is to be judged, such as a bundle.
+    (where it has none, of the others') are timed again among them: their ratio is the device's pace just then, which a
+    machine that others use does not keep. Weights are drawn at random: they do not change the cost. ``run_whole`` runs
+    an image through a route (P,) where something else than the bench's runtime is to be judged, such as a bundle.
     """
     bench, device = profile.bench, profile.bench.where
     net = cache(lambda size: build_unet(size, seed=0).to(device).eval())
@@ -99,7 +99,7 @@ def validate(
     for steps, _ in found:
         profile.ensure(steps, progress=progress, energy=False, within=within)
     entries = profile.profile.entries
-    ratios: list[float] = []
+    others = _spread_out([load for steps, _ in found for load in _measured(steps, entries)], entries)
     pairs = []
     for subject, (steps, plan) in zip(chosen, found, strict=True):
         pipeline = GivenRoute(_pipeline(subject.config, net))
@@ -107,23 +107,24 @@ def validate(
             Workload(f"{subject.name}, {name}", pipeline, (image, _route(counts, device)), 1)
             for name, counts in subject.routes.items()
         ]
-        again = _spread_out([load for load in steps if load.architecture and _is_measured(entries[load.key])], entries)
+        again = _spread_out(_measured(steps, entries), entries) or others
         in_turns = again if run_whole else [*again, *loads]
         now = {one.key: one.latency for one in bench.measure(in_turns, known={}, progress=progress, energy=False)}
         if run_whole:
             calls = [partial(run_whole, load.inputs[1][0].tolist()) for load in loads]
             timings = time_interleaved(calls, synchronize=lambda: None, **EFFORT._asdict())
             now |= {load.key: latency_record(one) for load, one in zip(loads, timings, strict=True)}
-        ratios += [now[load.key].median_s / entries[load.key].latency.median_s for load in again]
+        ratios = [now[load.key].median_s / entries[load.key].latency.median_s for load in again]
+        pace = statistics.median(ratios) if ratios else None
         pairs += [
-            _pair(subject, plan, name, entries, now[load.key]) for name, load in zip(subject.routes, loads, strict=True)
+            _pair(subject, plan, name, entries, now[load.key], pace)
+            for name, load in zip(subject.routes, loads, strict=True)
         ]
-    pace = statistics.median(ratios) if ratios else None
-    return Validation(machine=bench.machine, pace=pace, pairs=pairs, agreement=agreement(pairs, pace))
+    return Validation(machine=bench.machine, pairs=pairs, agreement=agreement(pairs))
 
 
-def _is_measured(entry: Entry) -> bool:
-    return entry.latency.how == "measured"
+def _measured(steps: Sequence[Workload], entries: Mapping[str, Entry]) -> list[Workload]:
+    return [load for load in steps if load.architecture and entries[load.key].latency.how == "measured"]
 
 
 def _spread_out(probes: Sequence[Workload], entries: Mapping[str, Entry]) -> list[Workload]:
@@ -147,7 +148,9 @@ def _route(counts: Sequence[int], device: torch.device) -> Tensor:
     return route[torch.randperm(len(route), generator=torch.Generator().manual_seed(0))][None].to(device)
 
 
-def _pair(subject: Subject, plan: RoutePlan, name: str, entries: Mapping[str, Entry], run: Latency) -> RoutePair:
+def _pair(
+    subject: Subject, plan: RoutePlan, name: str, entries: Mapping[str, Entry], run: Latency, pace: float | None
+) -> RoutePair:
     counts = subject.routes[name]
     cost = predict(entries, plan, np.array([counts]))
     screened = entries[plan.screen_once].params
@@ -159,6 +162,7 @@ def _pair(subject: Subject, plan: RoutePlan, name: str, entries: Mapping[str, En
         counts=list(counts),
         predicted=cost.latency_s,
         measured=run,
+        pace=pace,
         macs=cost.macs,
         params=screened + sum(sent),
         unprofiled=any(entries[key].latency.how == "predicted" for key in _keys(plan)),
@@ -169,14 +173,15 @@ def _keys(plan: RoutePlan) -> Iterable[str]:
     return (plan.screen, *(key for points in plan.models for key in points.values()))
 
 
-def agreement(pairs: Sequence[RoutePair], pace: float | None) -> list[Agreement]:
+def agreement(pairs: Sequence[RoutePair]) -> list[Agreement]:
     """How well each way to price a route tells its measured latency; parameters and FLOPs scaled as fits best.
 
-    ``pace`` scales this cost model's figures in a row of their own; None: there is no such row.
+    Where the device's pace is known, this cost model's figures times the pace have a row of their own.
     """
     measured = np.array([pair.measured.median_s for pair in pairs])
     predicted = np.array([pair.predicted.value or 0.0 for pair in pairs])
-    paced = [("… at the device's pace now", predicted * pace, False)] if pace else []
+    paces = [pair.pace for pair in pairs if pair.pace]
+    paced = [("… at the device's pace then", predicted * paces, False)] if len(paces) == len(pairs) else []
     return [
         _agreement(name, costs, measured, scaled=scaled)
         for name, costs, scaled in (

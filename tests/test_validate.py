@@ -30,7 +30,7 @@ def pair(predicted_s: float, measured_s: float, macs: float, params: float) -> R
 
 def test_agreement_by_hand() -> None:
     pairs = [pair(1.0, 1.0, 10, 7), pair(2.18, 2.0, 30, 7), pair(4.36, 4.0, 20, 1), pair(5.0, 8.0, 80, 9)]
-    model, flops, params = agreement(pairs, None)
+    model, flops, params = agreement(pairs)
     assert model.mape == pytest.approx((0 + 0.09 + 0.09 + 0.375) / 4)
     assert model.bias == pytest.approx((0 + 0.09 + 0.09 - 0.375) / 4)
     assert model.within_10 == pytest.approx(0.75)
@@ -43,12 +43,15 @@ def test_agreement_by_hand() -> None:
 
 
 def test_pace_scales_the_prediction() -> None:
-    _, paced, *_ = agreement([pair(1.0, 2.0, 1, 1), pair(3.0, 6.0, 2, 2)], 2.0)
-    assert (paced.mape, paced.within_10) == (0.0, 1.0)
+    routes = [pair(1.0, 2.0, 1, 1), pair(3.0, 3.3, 2, 2)]
+    _, paced, *_ = agreement(
+        [one.model_copy(update={"pace": pace}) for one, pace in zip(routes, (2.0, 1.1), strict=True)]
+    )
+    assert paced.mape == pytest.approx(0) and paced.within_10 == 1
 
 
 def test_one_pair_has_no_rank() -> None:
-    assert [one.spearman for one in agreement([pair(1, 1, 1, 1)], None)] == [None] * 3
+    assert [one.spearman for one in agreement([pair(1, 1, 1, 1)])] == [None] * 3
 
 
 def test_mixes_by_hand() -> None:
@@ -108,5 +111,5 @@ def test_whole_routes_are_run_and_priced(tmp_path: Path, monkeypatch: pytest.Mon
     f_0, f_1, f_2 = (entries[key].params for key in (plan.screen_once, plan.models[0][1], plan.models[1][1]))
     assert half.params == f_0 + f_1 / 4 + f_2 / 4
     assert (kept.params, kept.unprofiled) == (f_0, False)
-    assert result.pace is not None and result.pace > 0
+    assert half.pace == kept.pace and half.pace is not None and half.pace > 0
     assert half.macs > kept.macs

@@ -128,9 +128,10 @@ def _pairs(result: Validation) -> Table:
             "–" if error is None else f"{error:+.1%}",
         )
     notes = []
-    if result.pace is not None:
+    if paces := sorted(pair.pace for pair in result.pairs if pair.pace):
         notes.append(
-            f"the device's pace, profiled steps timed again among the routes over the profile's: {result.pace:.2f}"
+            "the device's pace, profiled steps timed again among the routes over the profile's: "
+            f"{paces[0]:.2f} to {paces[-1]:.2f}"
         )
     if any(pair.unprofiled for pair in result.pairs):
         notes.append("* told from other sizes, not measured step by step")

@@ -161,6 +161,9 @@ class RoutePair(Record):
     counts: list[int] = Field(description="patches kept by f_0 … f_m")
     predicted: Quantity
     measured: Latency
+    pace: float | None = Field(
+        None, description="of the device just then: latency of profiled steps timed again beside it / in the profile"
+    )
     macs: float = Field(description="full convention")
     params: float = Field(description="the paper's cost: f_0's parameters, and f_i's for its share of the patches")
     unprofiled: bool = Field(description="some model's latency was told from other sizes")
@@ -181,8 +184,5 @@ class Validation(Record):
 
     format: int = FORMAT
     machine: Machine
-    pace: float | None = Field(
-        description="of the device while this was measured: latency of profiled steps timed again / in the profile"
-    )
     pairs: list[RoutePair]
     agreement: list[Agreement]
