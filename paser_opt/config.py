@@ -6,6 +6,7 @@ Symbols of the paper (PaSeR, AAAI 2024, arXiv 2402.11760) stand beside the field
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Any, Literal
 
@@ -338,6 +339,16 @@ class Study(Config):
     dropout: float = Field(0.5, ge=0, lt=1)
     space: Space
     budget: Budget = Budget()
+    rungs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.3,), description="shares of the epochs, rising, at which a trial is stopped unless it does well; [] for none"
+    )
+
+    @field_validator("rungs")
+    @classmethod
+    def _rising(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if any(after <= before for before, after in itertools.pairwise(rungs)):
+            raise ValueError("rungs must rise, as in [0.1, 0.3]")
+        return rungs
 
     @field_validator("objectives")
     @classmethod

@@ -27,6 +27,12 @@ def front(points: Sequence[Values], objectives: Sequence[str]) -> list[int]:
     return [int(i) for i in np.flatnonzero(moocore.is_nondominated(matrix, maximise=maximise))]
 
 
+def ranks(points: Sequence[Values], objectives: Sequence[str]) -> list[int]:
+    """Of each point the front it lies in: 0 if nothing dominates it, 1 if only points of front 0 do, and so on."""
+    matrix, maximise = _matrix(points, objectives)
+    return [int(rank) for rank in moocore.pareto_rank(matrix, maximise=maximise)]
+
+
 def hypervolume(points: Sequence[Values], objectives: Sequence[str], reference: Values) -> float:
     """Volume between the points and ``reference``; points beyond the reference add nothing."""
     matrix, maximise = _matrix(points, objectives)

@@ -20,6 +20,7 @@ TINY = """
 name = "tiny"
 objectives = ["iou", "latency"]
 trials = 5
+rungs = []
 norm = "batch"
 dropout = 0.1
 [data]

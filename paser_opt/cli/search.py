@@ -40,6 +40,9 @@ def command(
     store_size: Annotated[
         str | None, typer.Option(help="Keep --store to this size, such as 20GB; least recently used stages go.")
     ] = None,
+    rungs: Annotated[
+        bool, typer.Option("--rungs/--no-rungs", help="Stop trials early that do badly at the study's rungs.")
+    ] = True,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Trials at once (default: 1; with --ray as many as fit)."),
@@ -77,6 +80,8 @@ def command(
     chosen = load_study(study)
     target = load_device(device or chosen.device, host=host, runtime=runtime, precision=precision)
     chosen = chosen.model_copy(update={"device": target.name})  # a run holds one device's costs, and says whose
+    if not rungs:
+        chosen = chosen.model_copy(update={"rungs": ()})
     folder = out or default_folder(chosen.name)
     if not resume and folder.exists():
         aside = RunFolder(folder).move_aside()

@@ -141,6 +141,10 @@ class TrialRecord(Record):
     params: dict[str, Any] = Field(description="as Optuna knows them")
     pipeline: PipelineConfig
     values: dict[str, float] = Field(default_factory=dict, description="objective → value, on val")
+    rung_values: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="share of the epochs → objective → value on val, of the pipeline as it was then",
+    )
     val: Evaluation | None = None
     test: Evaluation | None = Field(None, description="only of front members, once, when the search has ended")
     measured_latency: Quantity | None = Field(None, description="of the routed pipeline, end to end, on test images")

@@ -17,17 +17,23 @@ from ..errors import DataError, DivergedError, RunError
 from ..progress import Progress
 from ..records import TrialRecord
 from ..train import ArtifactStore, History, training_device
-from .objective import Priced, Workshop, score, train
+from .objective import Priced, Workshop, score, score_rung, train
 
 __all__ = ["Job", "Outcome", "Place", "attempt", "out_of_memory"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One trial to train: its record so far, and what its steps cost."""
+    """One trial to train: its record so far, what its steps cost, and to which shares of its epochs, the last now."""
 
     record: TrialRecord
     priced: Priced
+    shares: tuple[float, ...] = (1.0,)
+
+    @property
+    def at_rung(self) -> bool:
+        """Whether the training stops on its way."""
+        return self.shares[-1] < 1
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,13 @@ def attempt(job: Job, workshop: Workshop) -> Outcome:
     """Train and score; a training that diverges or has too little memory is a failed trial with its reason."""
     record = job.record
     try:
-        trained = train(job.priced, workshop)
-        score(record, trained, job.priced, workshop)
+        trained = train(job.priced, workshop, job.shares)
+        for stage, seconds in trained.seconds.items():
+            record.stages[stage] = record.stages.get(stage, 0.0) + seconds
+        if job.at_rung:
+            score_rung(record, job.shares[-1], trained, job.priced, workshop)
+        else:
+            score(record, trained, job.priced, workshop)
     except DivergedError as error:
         record.state, record.reason = "failed", str(error)
     except (MemoryError, RuntimeError) as error:

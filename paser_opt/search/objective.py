@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,7 @@ __all__ = [
     "price",
     "refuse_other_masks",
     "score",
+    "score_rung",
     "to_measure",
     "train",
 ]
@@ -152,12 +153,13 @@ def budget_reason(excess: dict[str, float]) -> str:
     return f"its cheapest route is {excess[worst]:.0%} over the budget of {worst}"
 
 
-def train(priced: Priced, bench: Workshop) -> Trained:
-    """The full pipeline, stages taken from the store where they are there."""
+def train(priced: Priced, bench: Workshop, shares: Sequence[float] = (1.0,)) -> Trained:
+    """The full pipeline, stages taken from the store where they are there; to the last of ``shares`` of its epochs."""
     cost = cost_per_patch(priced.entries, priced.plan, priced.config.reward_cost, priced.patches)
     return train_pipeline(
-        priced.config, bench.data, bench.store, cost, device=bench.training_device, progress=bench.progress
-    )
+        priced.config, bench.data, bench.store, cost, device=bench.training_device, progress=bench.progress,
+        shares=shares,
+    )  # fmt: skip
 
 
 OBJECTIVE_VALUES: dict[Objective, Callable[[Evaluation], float | None]] = {
@@ -221,8 +223,14 @@ def score(record: TrialRecord, trained: Trained, priced: Priced, bench: Workshop
     """Write into ``record`` what the pipeline reaches on val, and how it came about."""
     record.val = evaluation(trained, priced, bench, "val")
     record.values = objective_values(record.val, bench.study.objectives)
-    record.stages, record.weights = trained.seconds, trained.keys
+    record.weights = trained.keys
     record.cost_per_patch = trained.cost_per_patch.tolist()
+
+
+def score_rung(record: TrialRecord, share: float, trained: Trained, priced: Priced, bench: Workshop) -> None:
+    """Write into ``record`` what the pipeline reaches on val at this share of its epochs."""
+    reached = evaluation(trained, priced, bench, "val")
+    record.rung_values[f"{share:g}"] = objective_values(reached, bench.study.objectives)
 
 
 def _alone(index: int, trained: Trained, priced: Priced, bench: Workshop, split: Literal["val", "test"]) -> Alone:

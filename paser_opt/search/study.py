@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from itertools import count
@@ -33,6 +33,7 @@ from .attempt import Job, Outcome
 from .executors import Executor, Here, LostError, MakeExecutor
 from .finish import finish
 from .objective import Bench, Priced, budget_reason, over_budget, price, refuse_other_masks, to_measure, train
+from .rungs import promoted
 from .space import first_trials, suggest, unfit
 from .storage import open_local, open_url, without_password
 from .watcher import Watcher
@@ -106,6 +107,7 @@ class _Driver:
         self.study = bench.study
         self.records: dict[int, TrialRecord] = {}
         self.asked: dict[int, optuna.Trial] = {}  # and not told yet
+        self.rungs: dict[int, dict[str, dict[str, float]]] = {}  # values at rungs, of all trials that came to one
         self.running: dict[Future[Outcome], _Running] = {}
 
     # --- opening --------------------------------------------------------------------------------------
@@ -132,6 +134,7 @@ class _Driver:
             record.write(self.run.run_file)
         self.record = record
         self.records = {trial.number: trial for trial in self.run.trials()}
+        self.rungs = {number: trial.rung_values for number, trial in self.records.items()}
         if len(self.optuna.trials) <= max(self.records, default=-1):
             raise RunError(
                 f"{record.storage or self.run.database} lacks trials that {self.run.path} holds: bring the database "
@@ -237,10 +240,34 @@ class _Driver:
             priced = price(config, self.bench)
             record.reason = self._over_budget(trial, priced)
             if not record.reason:
-                self._submit(_Running(Job(record, priced), begun))
+                record.rung_values = trial.user_attrs.get("rungs", {})
+                self._train_on(_Running(Job(record, priced), begun))
                 return
             record.state = "pruned"
         self._finish(record, begun)
+
+    def _train_on(self, one: _Running) -> None:
+        """To the first rung the trial has not come to, or to the end of its training; or stop it at a rung.
+
+        Decided from what others have reached there by now: with one worker, those of lower numbers. The trials tried
+        first are never stopped: they span the front and its reference.
+        """
+        record = one.job.record
+        shares: tuple[float, ...] = ()
+        self.rungs[record.number] = record.rung_values
+        for share in (*self.study.rungs, 1.0):
+            shares, key = (*shares, share), f"{share:g}"
+            mine = record.rung_values.get(key)
+            if mine is None:
+                one.job = replace(one.job, shares=shares)
+                self._submit(one)
+                return
+            others = [values[key] for number, values in self.rungs.items() if number != record.number and key in values]
+            if not record.tag and not promoted(mine, others, self.study.objectives):
+                record.state = "pruned"
+                record.reason = f"stopped at {share:.0%} of the epochs, where at least a third of the trials are better"
+                self._finish(record, one.begun)
+                return
 
     def _drain_to_measure(self, config: PipelineConfig) -> None:
         """Nothing is measured on this machine beside a trial: those that run end first."""
@@ -273,9 +300,15 @@ class _Driver:
                 outcome = future.result()
             except LostError as lost:
                 self._again(one, str(lost))
-            else:
-                write_history(self.run, outcome.record.number, outcome.histories)
-                self._finish(outcome.record, one.begun)
+                continue
+            record = outcome.record
+            if one.job.at_rung and record.state == "complete":
+                self.asked[record.number].set_user_attr("rungs", record.rung_values)
+                one.job = replace(one.job, record=record)
+                self._train_on(one)
+                continue
+            write_history(self.run, record.number, outcome.histories)
+            self._finish(record, one.begun)
 
     def _again(self, one: _Running, lost: str) -> None:
         record = one.job.record

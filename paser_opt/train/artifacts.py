@@ -35,12 +35,14 @@ _ROOMS = ("data", "models", "train", "evaluate.py", "patches.py")
 
 @dataclass(frozen=True)
 class Artifact:
-    """What one stage made: tensors by name, notes (JSON values), its key and what making it took."""
+    """What one stage made: tensors by name, notes (JSON values), its key, the seconds it took now, and when it was
+    made."""
 
     key: str
     tensors: dict[str, Tensor]
     notes: dict[str, Any]
     seconds: float
+    made_in_s: float
     cached: bool
 
 
@@ -83,7 +85,7 @@ class ArtifactStore:
             return None
         with suppress(OSError):  # a store that may only be read keeps no stamps
             os.utime(path)  # last used now: see cache.py
-        return Artifact(key, tensors, notes, seconds=0.0, cached=True)
+        return Artifact(key, tensors, notes, seconds=0.0, made_in_s=float(header.get("made_in_s", 0.0)), cached=True)
 
     def get_or_make(self, key: str, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> Artifact:
         """The stored entry, or ``make()``'s (tensors, notes), stored."""
@@ -93,14 +95,15 @@ class ArtifactStore:
         start = time.monotonic()
         made, notes = make()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in made.items()}
-        header = {"digest": _digest(tensors), "notes": json.dumps(notes)}
+        took_s = time.monotonic() - start
+        header = {"digest": _digest(tensors), "notes": json.dumps(notes), "made_in_s": f"{took_s:.3f}"}
         path = self.path(key)
         write_bytes(path, save(tensors, metadata=header))
         if self.shared:
             _link(path, self.shared / path.name)
             if self.shared_limit_bytes is not None:
                 evict(self.shared, self.shared_limit_bytes)
-        return Artifact(key, tensors, notes, seconds=time.monotonic() - start, cached=False)
+        return Artifact(key, tensors, notes, seconds=took_s, made_in_s=took_s, cached=False)
 
     def restore(self, modules: Mapping[str, nn.Module], keys: Mapping[str, str]) -> None:
         """Load into each module the weights under its key, as a trial records them, and put it into eval mode.

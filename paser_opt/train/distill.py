@@ -12,7 +12,7 @@ from ..evaluate import data_iou, image_probability
 from ..models import UNet, autocast
 from ..patches import confusion, hard_labels, split, stitch
 from ..progress import Progress
-from .loop import History, class_weights, fit, pixel_loss
+from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
 from .pretrain import flip
 
 __all__ = ["distill", "teacher_logits"]
@@ -41,8 +41,9 @@ def distill(
     seed: int,
     device: torch.device,
     progress: Progress,
-) -> History:
-    """Train f_0 in place on (1 − β)·CE + β·D(f_0, f_m); the best epoch on val is kept.
+    span: Span = WHOLE,
+) -> Fitted:
+    """Train f_0 in place, or a ``span`` of it, on (1 − β)·CE + β·D(f_0, f_m); the best epoch on val is kept.
 
     ``teacher`` holds f_m's logits (N, K, H, W) of D_PT, or None where β = 0. D is the mean squared error of the
     logits, or KL at a temperature T, scaled by T² (Hinton et al. 2015).
@@ -79,6 +80,7 @@ def distill(
         seed=seed,
         progress=progress,
         score=score,
+        span=span,
     )
 
 

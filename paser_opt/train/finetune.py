@@ -70,4 +70,4 @@ def finetune(
         progress=progress,
         score=score,
         keep_start=True,
-    )
+    ).history

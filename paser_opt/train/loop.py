@@ -1,10 +1,11 @@
-"""The one training loop: optimiser, schedule, precision, divergence, choice of the best epoch."""
+"""The one training loop: optimiser, schedule, precision, divergence, choice of the best epoch, a stop on the way."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +17,52 @@ from ..models import autocast
 from ..patches import IGNORE
 from ..progress import Progress
 
-__all__ = ["History", "class_weights", "fit", "generator", "pixel_loss", "seeded", "training_device"]
+__all__ = [
+    "WHOLE",
+    "Fitted",
+    "History",
+    "Left",
+    "Span",
+    "class_weights",
+    "fit",
+    "generator",
+    "pixel_loss",
+    "seeded",
+    "training_device",
+]
 
 History = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Left:
+    """Where a training stopped on its way: weights, the optimiser's moments, random states, the best epoch so far."""
+
+    tensors: Mapping[str, Tensor]
+    history: History
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which part of a training to run: until ``share`` of its epochs are done, from where it was ``left``."""
+
+    share: float = 1.0
+    left: Left | None = None
+
+    def last(self, epochs: int) -> int:
+        """The epoch, of ``epochs`` in all, with which this part ends."""
+        return max(1, round(self.share * epochs)) if self.share < 1 else epochs
+
+
+WHOLE = Span()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Losses and scores by epoch; where the training was left, or None at its end."""
+
+    history: History
+    left: Left | None
 
 
 def training_device() -> torch.device:
@@ -74,21 +118,19 @@ def fit(
     score: Callable[[], float] | None = None,
     scores: int = 4,
     keep_start: bool = False,
-) -> History:
-    """Train ``model`` in place for ``epochs`` × ``steps``; returns one row per epoch.
+    span: Span = WHOLE,
+) -> Fitted:
+    """Train ``model`` in place for ``epochs`` × ``steps``, or the ``span`` of them; one row of history per epoch.
 
     ``loss_of_batch`` draws its own batch from the generator it is given. With ``score`` (higher is better) the
     model is scored at ``scores`` evenly spaced epochs of the second half, and the best of them is kept;
-    with ``keep_start`` the model as it came is a candidate too.
-    Raises DivergedError when the loss is not finite.
+    with ``keep_start`` the model as it came is a candidate too. The learning rate warms up and falls as a cosine over
+    all ``epochs``, whatever the span, so that a training that goes on from where it was left ends, bit for bit, where
+    one without a stop does. Raises DivergedError when the loss is not finite.
     """
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=config.weight_decay)
-    total = epochs * steps
+    total, last = epochs * steps, span.last(epochs)
     warm_up = max(1, min(total // 10, 50))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total))),
-    )
     draw = generator(seed)
     scored = {epochs - round(i * epochs / 2 / scores) for i in range(scores)}
     history: History = []
@@ -96,19 +138,24 @@ def fit(
     if score and keep_start:
         model.eval()
         best_score, best = score(), _copy(model)
-    progress.stage(stage, epochs)
+    progress.stage(stage, last)
     with seeded(seed):
-        for epoch in range(1, epochs + 1):
+        if span.left:
+            history = list(span.left.history)
+            best_score, best = _take_up(span.left.tensors, model, optimiser, draw, device)
+        for epoch in range(len(history) + 1, last + 1):
             model.train()
             running = torch.zeros((), device=device)
-            for _ in range(steps):
+            for step in range((epoch - 1) * steps, epoch * steps):
+                rate = min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / total))
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate * rate
                 with autocast(config.precision, device):
                     loss = loss_of_batch(draw)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimiser.step()
-                schedule.step()
                 running += loss.detach()
             mean = running.item() / steps
             if not math.isfinite(mean):
@@ -121,13 +168,58 @@ def fit(
                     best_score, best = row["score"], _copy(model)
             history.append(row)
             progress.advance(epoch, f"loss {mean:.3f}" + (f", val {row['score']:.3f}" if "score" in row else ""))
+        left = Left(_leave(model, optimiser, draw, device, best_score, best), history) if last < epochs else None
     if best is not None:
         model.load_state_dict(best)
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise DivergedError(f"{stage} diverged: a weight is not finite; lower the learning rate")
     model.eval()
-    return history
+    return Fitted(history, left)
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def _leave(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    draw: torch.Generator,
+    device: torch.device,
+    best_score: float,
+    best: Mapping[str, Tensor] | None,
+) -> dict[str, Tensor]:
+    """All that :func:`_take_up` needs, as tensors."""
+    state = {f"model.{name}": value for name, value in _copy(model).items()}
+    state |= {f"best.{name}": value for name, value in (best or {}).items()}
+    for index, parameter in enumerate(model.parameters()):
+        state |= {f"adam.{index}.{name}": value for name, value in optimiser.state[parameter].items()}
+    state |= {"best_score": torch.tensor(best_score, dtype=torch.float64), "draw": draw.get_state()}
+    state["random"] = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+    return state
+
+
+def _take_up(
+    state: Mapping[str, Tensor],
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    draw: torch.Generator,
+    device: torch.device,
+) -> tuple[float, dict[str, Tensor] | None]:
+    """Everything as :func:`_leave` left it; the best score so far and its weights."""
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+    model.load_state_dict(under("model."))
+    for index, parameter in enumerate(model.parameters()):
+        moments = under(f"adam.{index}.")
+        optimiser.state[parameter] = {
+            name: value if name == "step" else value.to(parameter.device) for name, value in moments.items()
+        }
+    draw.set_state(state["draw"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["random"], device)
+    else:
+        torch.set_rng_state(state["random"])
+    return state["best_score"].item(), under("best.") or None

@@ -2,7 +2,8 @@
 
     pretrain f_1 … f_m ─→ teacher logits ─→ distill f_0 ─→ tables ─→ policy ─→ fine-tune ─→ tables ─→ policy
 
-Where f_1 … see what f_0 made of the image, f_0 comes first, without a teacher.
+Where f_1 … see what f_0 made of the image, f_0 comes first, without a teacher. At a share of the epochs (a rung),
+pretraining and distillation stop on their way and there is no fine-tuning; the next rung goes on from there.
 
 Keys name only what a stage depends on: trials that differ in λ share everything before the policy, trials that
 differ in β share pretraining, and a model's table is shared by every family it is part of.
@@ -26,7 +27,7 @@ from ..progress import Progress
 from .artifacts import ArtifactStore, Tensors
 from .distill import distill, teacher_logits
 from .finetune import finetune
-from .loop import History
+from .loop import Fitted, History, Left, Span
 from .pretrain import pretrain
 from .priced import fit_priced
 from .reinforce import Bandit, choose, train_policy
@@ -75,8 +76,10 @@ class _Trainer:
         cost_per_patch: Sequence[float],
         device: torch.device,
         progress: Progress,
+        shares: Sequence[float] = (1.0,),
     ) -> None:
         self.config, self.data, self.store, self.device, self.progress = config, data, store, device, progress
+        self.shares = shares
         self.training = config.training
         self.models = [build_unet(model, seed=config.seed + i).to(device) for i, model in enumerate(config.models)]
         self.policy = build_policy(
@@ -113,6 +116,25 @@ class _Trainer:
         module.load_state_dict(self.stage(name, key, make))
         module.eval()
 
+    def trained_in_part(self, name: str, key: str, epochs: int, module: UNet, train: Callable[[Span], Fitted]) -> str:
+        """Bring ``module`` to what the stage makes of it with this trainer's share of its ``epochs``, going on from the
+        largest smaller share in the store; the key of what it was brought to."""
+        *before, share = ({Span(one).last(epochs): one for one in self.shares}).items()
+        keys = {last: key if last == epochs else f"{key}-{last}of{epochs}" for last, _ in (*before, share)}
+
+        def make() -> tuple[Tensors, dict[str, Any]]:
+            found = (self.store.get(keys[last]) for last, _ in reversed(before))
+            artifact = next((one for one in found if one), None)
+            left = Left(artifact.tensors, artifact.notes["history"]) if artifact else None
+            fitted = train(Span(share[1], left))
+            state = fitted.left.tensors if fitted.left else {}
+            return {**state, **module.state_dict()}, {"history": fitted.history}
+
+        made = self.stage(name, keys[share[0]], make)
+        module.load_state_dict({name: made[name] for name in module.state_dict()})
+        module.eval()
+        return keys[share[0]]
+
     def fields(self, *names: str) -> dict[str, Any]:
         """The training fields a stage depends on."""
         return {name: getattr(self.training, name) for name in names}
@@ -127,7 +149,7 @@ class _Trainer:
         if self.config.context == "none":
             self.distill()
         self.train_policy("policy", self.training.policy_epochs)
-        if self.training.finetune_epochs and len(self.data.finetune):
+        if self.shares[-1] == 1 and self.training.finetune_epochs and len(self.data.finetune):
             self.finetune()
         names = [f"f_{index}" for index in range(len(self.models))]
         self.out.keys.update(zip(names, self.model_keys, strict=True))
@@ -160,16 +182,16 @@ class _Trainer:
                 "precision",
             ),
         )  # fmt: skip
-        self.trained(
+        self.model_keys[index] = self.trained_in_part(
             f"pretrain f_{index}",
             key,
+            self.training.pretrain_epochs,
             self.models[index],
-            lambda: pretrain(
+            lambda span: pretrain(
                 self.models[index], self.seen, self.training, grid=config.grid, halo=config.halo,
-                name=f"f_{index}", seed=config.seed + index, device=self.device, progress=self.progress,
+                name=f"f_{index}", seed=config.seed + index, device=self.device, progress=self.progress, span=span,
             ),
         )  # fmt: skip
-        self.model_keys[index] = key
 
     @cached_property
     def seen(self) -> SegmentationData:
@@ -215,16 +237,16 @@ class _Trainer:
                 *(("distill_loss", "temperature") if beta > 0 else ()),
             ),
         )  # fmt: skip
-        self.trained(
+        self.model_keys[0] = self.trained_in_part(
             "distill f_0",
             key,
+            self.training.distill_epochs,
             self.models[0],
-            lambda: distill(
+            lambda span: distill(
                 self.models[0], logits, self.data, self.training, distill_weight=beta, seed=config.seed,
-                device=self.device, progress=self.progress,
+                device=self.device, progress=self.progress, span=span,
             ),
         )  # fmt: skip
-        self.model_keys[0] = key
 
     def train_policy(self, name: str, epochs: int, *, keep_start: bool = False, start: str = "") -> None:
         bandit, val = self.out.bandit(self.table("policy")), self.out.bandit(self.table("val"))
@@ -369,12 +391,14 @@ def train_pipeline(
     *,
     device: torch.device,
     progress: Progress,
+    shares: Sequence[float] = (1.0,),
 ) -> Trained:
     """Run every stage of PaSeR for ``config``.
 
-    ``cost_per_patch`` is C of Eq. 3, one figure a model (see cost.predict). Raises DivergedError.
+    ``cost_per_patch`` is C of Eq. 3, one figure a model (see cost.predict). ``shares`` of the epochs, rising: trained
+    is to the last of them, going on from what the store holds of the others. Raises DivergedError.
     """
-    return _Trainer(config, data, store, cost_per_patch, device, progress).run()
+    return _Trainer(config, data, store, cost_per_patch, device, progress, shares).run()
 
 
 def restore_pipeline(

@@ -12,7 +12,7 @@ from ..evaluate import data_iou, patch_confusions
 from ..models import UNet
 from ..patches import IGNORE, patch_size, split, split_mask
 from ..progress import Progress
-from .loop import History, class_weights, fit, pixel_loss
+from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
 
 __all__ = ["flip", "pretrain", "sample_patches"]
 
@@ -51,8 +51,9 @@ def pretrain(
     seed: int,
     device: torch.device,
     progress: Progress,
-) -> History:
-    """Train one f_i (i ≥ 1) in place; the best epoch on the val patches is kept.
+    span: Span = WHOLE,
+) -> Fitted:
+    """Train one f_i (i ≥ 1) in place, or a ``span`` of it; the best epoch on the val patches is kept.
 
     Training windows have the extent the model meets at run time, halo included: instance norm takes its
     statistics over that extent.
@@ -94,4 +95,5 @@ def pretrain(
         seed=seed,
         progress=progress,
         score=score,
+        span=span,
     )

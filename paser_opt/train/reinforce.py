@@ -103,7 +103,7 @@ def train_policy(
         score=score,
         scores=20,
         keep_start=keep_start,
-    )
+    ).history
 
 
 @torch.inference_mode()

@@ -48,7 +48,7 @@ def train_whole(
         everything = replace(data, pretrain=_joined(data.pretrain, data.policy, data.finetune))
         name = f"whole images, base {config.base} depth {config.depth} scale {config.scale:g}"
         history = pretrain(model, everything, longer, grid=(1, 1), halo=0, name=name, seed=seed, device=device,
-                           progress=progress)  # fmt: skip
+                           progress=progress).history  # fmt: skip
         return model.state_dict(), {"history": history}
 
     artifact = store.get_or_make(key, make)
