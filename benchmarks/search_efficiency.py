@@ -1,9 +1,10 @@
 """Hypervolume against seconds and trials: TPE with rungs and the cost gate, random search, and the paper's grid.
 
 For each seed the three search one study and one profile. They share a stage store, so that a stage is made once; on a
-clock of its own each is charged, at its first use of a stage, the seconds that making it took, and the time of its own
-scoring. A second clock charges a stage in every trial that uses it, as where nothing is kept. Hypervolume's reference point is one for the three: the worst of all their points, and 10 % beyond. The grid is
-λ × β × S at the study's first sizes, as the paper searches.
+clock of its own each is charged, at its first use of a stage, the seconds that making it took, and the time of its
+own scoring. A second clock charges a stage in every trial that uses it, as where nothing is kept. Hypervolume's
+reference point is one for the three: the worst of all their points, and 10 % beyond. The grid is λ × β × S at the
+study's first sizes, as the paper searches.
 
     python benchmarks/search_efficiency.py [quickstart] [--seeds 10] [--trials 20] [--out benchmarks/search_efficiency]
 
@@ -244,8 +245,8 @@ def report(seeds: list[dict[str, Curve]], trials: int, study: str) -> str:
         "# What a search's seconds buy",
         "",
         f"`python benchmarks/search_efficiency.py {study} --seeds {len(seeds)} --trials {trials}` wrote this page.",
-        "Medians and quartiles over seeds. *All anew*: each trial trains all it uses, as where nothing is kept; the others",
-        "take from the stage store what an earlier trial has trained.",
+        "Medians and quartiles over seeds. *All anew*: each trial trains all it uses, as where nothing is kept; the",
+        "others take from the stage store what an earlier trial has trained.",
         "",
         "| search | trials | seconds | hypervolume |",
         "| --- | --- | --- | --- |",
