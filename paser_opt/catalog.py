@@ -48,25 +48,53 @@ def load_study(name: str) -> Study:
 
 
 def _read(model: type[ConfigT], kind: str, name: str, options: Mapping[str, str] = MappingProxyType({})) -> ConfigT:
-    path = Path(name) if name.endswith(".toml") or "/" in name else _folder(kind) / f"{name}.toml"
+    path = _find(kind, name, Path())
+    content = _content(path, kind)
+    try:
+        return model.model_validate({**content, **options})
+    except ValidationError as error:
+        where = "--" if error.errors()[0]["loc"][:1] in {(key,) for key in options} else f"{path}: "
+        raise ConfigError(f"{where}{explain(error, model)}") from None
+
+
+def _find(kind: str, name: str, beside: Path) -> Path:
+    """The file of that name in the catalog, or at that path, from the folder ``beside``."""
+    path = beside / name if name.endswith(".toml") or "/" in name else _folder(kind) / f"{name}.toml"
     if not path.is_file():
         known = names(kind)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(
-            f"no {model.__name__.lower()} {name!r}{hint} Known: {', '.join(known)}; or give the path of a .toml file"
-        )
+        one = {"devices": "device", "studies": "study"}[kind]
+        raise ConfigError(f"no {one} {name!r}{hint} Known: {', '.join(known)}; or give the path of a .toml file")
+    return path
+
+
+def _content(path: Path, kind: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The keys of a file over those of the file that it ``extends``, if any; ``above`` are the files that led here."""
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    try:
-        return model.model_validate({**content, **options})
-    except ValidationError as error:
-        where = "--" if error.errors()[0]["loc"][:1] in {(key,) for key in options} else f"{path}: "
-        raise ConfigError(f"{where}{explain(error, model)}") from None
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: extends: name one of {', '.join(names(kind))}, or the path of a .toml file")
+    below = _find(kind, base, path.parent)
+    if below.resolve() in {one.resolve() for one in (*above, path)}:
+        raise ConfigError(f"{path}: extends: {base} extends this file in turn; take one of the two out")
+    return _merged(_content(below, kind, (*above, path)), content)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables key by key; anything else, lists too, from ``above`` where it is there."""
+    merged = dict(below)
+    for key, value in above.items():
+        inner = below.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -38,3 +38,33 @@ def test_objectives_need_iou_and_a_cost_once():
         with pytest.raises(ValueError, match="objectives must be"):
             Study.model_validate({"name": "s", "objectives": objectives, "space": {"models": models}})
     assert set(OBJECTIVES) == {"iou", "gflops", "latency", "energy", "memory"}
+
+
+def test_a_file_extends_another(tmp_path):
+    (tmp_path / "large.toml").write_text(
+        'extends = "quickstart"\nname = "large"\ntrials = 3\n[training]\npretrain_epochs = 7\n'
+        "[space]\nmodels = [{ base = 8, depth = 2 }, { base = 16, depth = 3 }]\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "larger.toml").write_text('extends = "large.toml"\nname = "larger"\nseed = 4\n', encoding="utf-8")
+    base, larger = load_study("quickstart"), load_study(str(tmp_path / "larger.toml"))
+    assert (larger.name, larger.trials, larger.seed, larger.norm) == ("larger", 3, 4, base.norm)
+    assert larger.training == base.training.model_copy(update={"pretrain_epochs": 7})
+    assert [model.base for model in larger.space.models] == [(8,), (16,)]  # a list is replaced whole
+    assert larger.space.mc_samples == base.space.mc_samples
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('extends = "quickstrat"', "no study 'quickstrat'; did you mean quickstart"),
+        ("extends = 3", "mine.toml: extends: name one of camvid, "),
+        ('extends = "mine.toml"', "extends: mine.toml extends this file in turn"),
+        ('extends = "quickstart"\n[space]\ngird = "2x2"', "space.gird: unknown key; did you mean 'grid'"),
+    ],
+)
+def test_what_cannot_be_extended(text, words, tmp_path):
+    (tmp_path / "mine.toml").write_text(f'name = "mine"\n{text}\n', encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_study(str(tmp_path / "mine.toml"))
+    assert words in str(caught.value)
