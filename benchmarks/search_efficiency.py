@@ -6,7 +6,7 @@ own scoring. A second clock charges a stage in every trial that uses it, as wher
 reference point is one for the three: the worst of all their points, and 10 % beyond. The grid is λ × β × S at the
 study's first sizes, as the paper searches.
 
-    python benchmarks/search_efficiency.py [quickstart] [--seeds 10] [--trials 20] [--out benchmarks/search_efficiency]
+    python benchmarks/search_efficiency.py [quickstart] [--seeds 10] [--trials 20] [--ours 60] [--out DIR] [--part 0/2]
 
 Each seed's points are kept in OUT/<study>-<seed>.json; the same command goes on with the next seed. It ends by writing
 docs/results/search-efficiency.md.
@@ -183,10 +183,10 @@ def grid(study: Study) -> Iterator[optuna.Trial]:
         )
 
 
-def one_seed(study: Study, profile: Path, trials: int) -> dict[str, Points]:
+def one_seed(study: Study, profile: Path, trials: int, ours: int) -> dict[str, Points]:
     with tempfile.TemporaryDirectory() as store:
         return {
-            "TPE, rungs, gate": tpe(study, profile, Path(store), trials),
+            "TPE, rungs, gate": tpe(study, profile, Path(store), ours),
             "random": given(study, profile, Path(store), at_random(study, trials)),
             "grid": given(study, profile, Path(store), grid(study)),
         }
@@ -218,33 +218,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", nargs="?", default="quickstart")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=20, help="of random search")
+    parser.add_argument("--ours", type=int, default=60, help="trials of TPE, of which most are stopped early")
+    parser.add_argument("--part", default="0/1", help="0/2 and 1/2: every other seed, for two processes side by side")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "search_efficiency")
     options = parser.parse_args()
     study = load_study(options.study)
     profile = options.out / f"{study.name}-profile.json"
     with watching(f"profile of {study.name}", quiet=False) as watcher:
         profile_study(study, load_device("cpu"), profile, energy=True, progress=watcher)
-    for seed in range(options.seeds):
+    first, step = (int(one) for one in options.part.split("/"))
+    for seed in range(first, options.seeds, step):
         file = options.out / f"{study.name}-{seed}.json"
         if not file.exists():
             print(f"seed {seed} of {options.seeds}", flush=True)
-            points = one_seed(study.model_copy(update={"seed": seed, "timeout_s": None}), profile, options.trials)
+            points = one_seed(
+                study.model_copy(update={"seed": seed, "timeout_s": None}), profile, options.trials, options.ours
+            )
             write_text(file, json.dumps(points, indent=1) + "\n")
-    seeds = [
-        curves(json.loads((options.out / f"{study.name}-{seed}.json").read_text()), study.objectives)
-        for seed in range(options.seeds)
-    ]
-    page = report(seeds, options.trials, study.name)
+    files = [options.out / f"{study.name}-{seed}.json" for seed in range(options.seeds)]
+    if not all(file.exists() for file in files):
+        return  # the other part is at work
+    seeds = [curves(json.loads(file.read_text()), study.objectives) for file in files]
+    page = report(seeds, f"{study.name} --seeds {options.seeds} --trials {options.trials} --ours {options.ours}")
     write_text(ROOT / "docs" / "results" / "search-efficiency.md", page)
     print(page)
 
 
-def report(seeds: list[dict[str, Curve]], trials: int, study: str) -> str:
+def report(seeds: list[dict[str, Curve]], arguments: str) -> str:
     lines = [
         "# What a search's seconds buy",
         "",
-        f"`python benchmarks/search_efficiency.py {study} --seeds {len(seeds)} --trials {trials}` wrote this page.",
+        f"`python benchmarks/search_efficiency.py {arguments}` wrote this page.",
         "Medians and quartiles over seeds. *All anew*: each trial trains all it uses, as where nothing is kept; the",
         "others take from the stage store what an earlier trial has trained.",
         "",

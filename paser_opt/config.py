@@ -340,7 +340,9 @@ class Study(Config):
     space: Space
     budget: Budget = Budget()
     rungs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
-        (0.3,), description="shares of the epochs, rising, at which a trial is stopped unless it does well; [] for none"
+        (0.3,),
+        description="shares of the epochs, rising, at which a trial is stopped unless it does well, as it is before "
+        "fine-tuning; [] for none",
     )
 
     @field_validator("rungs")

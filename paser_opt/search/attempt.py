@@ -18,22 +18,18 @@ from ..progress import Progress
 from ..records import TrialRecord
 from ..train import ArtifactStore, History, training_device
 from .objective import Priced, Workshop, score, score_rung, train
+from .rungs import Rung
 
 __all__ = ["Job", "Outcome", "Place", "attempt", "out_of_memory"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One trial to train: its record so far, what its steps cost, and to which shares of its epochs, the last now."""
+    """One trial to train: its record so far, what its steps cost, and to which of its rungs now; None: to its end."""
 
     record: TrialRecord
     priced: Priced
-    shares: tuple[float, ...] = (1.0,)
-
-    @property
-    def at_rung(self) -> bool:
-        """Whether the training stops on its way."""
-        return self.shares[-1] < 1
+    rung: Rung | None = None
 
 
 @dataclass(frozen=True)
@@ -91,11 +87,14 @@ def attempt(job: Job, workshop: Workshop) -> Outcome:
     """Train and score; a training that diverges or has too little memory is a failed trial with its reason."""
     record = job.record
     try:
-        trained = train(job.priced, workshop, job.shares)
+        shares = (*workshop.study.rungs, 1.0)
+        if job.rung:
+            shares = shares[: shares.index(job.rung.share) + 1]
+        trained = train(job.priced, workshop, shares, tuned=job.rung is None)
         for stage, seconds in trained.seconds.items():
             record.stages[stage] = record.stages.get(stage, 0.0) + seconds
-        if job.at_rung:
-            score_rung(record, job.shares[-1], trained, job.priced, workshop)
+        if job.rung:
+            score_rung(record, job.rung.name, trained, job.priced, workshop)
         else:
             score(record, trained, job.priced, workshop)
     except DivergedError as error:

@@ -153,12 +153,13 @@ def budget_reason(excess: dict[str, float]) -> str:
     return f"its cheapest route is {excess[worst]:.0%} over the budget of {worst}"
 
 
-def train(priced: Priced, bench: Workshop, shares: Sequence[float] = (1.0,)) -> Trained:
-    """The full pipeline, stages taken from the store where they are there; to the last of ``shares`` of its epochs."""
+def train(priced: Priced, bench: Workshop, shares: Sequence[float] = (1.0,), *, tuned: bool = True) -> Trained:
+    """The full pipeline, stages taken from the store where they are there; to the last of ``shares`` of its epochs, and
+    ``tuned`` or not."""
     cost = cost_per_patch(priced.entries, priced.plan, priced.config.reward_cost, priced.patches)
     return train_pipeline(
         priced.config, bench.data, bench.store, cost, device=bench.training_device, progress=bench.progress,
-        shares=shares,
+        shares=shares, tuned=tuned,
     )  # fmt: skip
 
 
@@ -227,10 +228,10 @@ def score(record: TrialRecord, trained: Trained, priced: Priced, bench: Workshop
     record.cost_per_patch = trained.cost_per_patch.tolist()
 
 
-def score_rung(record: TrialRecord, share: float, trained: Trained, priced: Priced, bench: Workshop) -> None:
-    """Write into ``record`` what the pipeline reaches on val at this share of its epochs."""
+def score_rung(record: TrialRecord, rung: str, trained: Trained, priced: Priced, bench: Workshop) -> None:
+    """Write into ``record`` what the pipeline reaches on val at this rung."""
     reached = evaluation(trained, priced, bench, "val")
-    record.rung_values[f"{share:g}"] = objective_values(reached, bench.study.objectives)
+    record.rung_values[rung] = objective_values(reached, bench.study.objectives)
 
 
 def _alone(index: int, trained: Trained, priced: Priced, bench: Workshop, split: Literal["val", "test"]) -> Alone:

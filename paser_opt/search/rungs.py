@@ -1,4 +1,4 @@
-"""Short trainings first: at a share of its epochs (a rung) a trial is trained on, or stopped.
+"""Short trainings first: at a share of its epochs, and before fine-tuning, a trial is trained on, or stopped.
 
 Optuna does not prune with several objectives, so the rule is ours: successive halving (Jamieson & Talwalkar 2016; as
 trials come, Li et al. 2020) on the ranks of non-dominated sorting (Deb et al. 2002).
@@ -7,13 +7,36 @@ trials come, Li et al. 2020) on the ranks of non-dominated sorting (Deb et al. 2
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from ..config import Study
 from ..pareto import Values, ranks
 
-__all__ = ["KEPT", "promoted"]
+__all__ = ["KEPT", "Rung", "promoted", "rungs"]
 
 KEPT = 1 / 3
 """The share of trials that a rung lets through; all that nothing dominates pass besides."""
+
+
+class Rung(NamedTuple):
+    """A place at which a training may stop: at this share of its epochs, without fine-tuning."""
+
+    share: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.share:g}"
+
+    @property
+    def words(self) -> str:
+        return f"at {self.share:.0%} of the epochs" if self.share < 1 else "before fine-tuning"
+
+
+def rungs(study: Study) -> list[Rung]:
+    """Of every trial of ``study``, in order: its shares, then the whole of the epochs if fine-tuning follows."""
+    if not study.rungs:
+        return []
+    return [Rung(share) for share in (*study.rungs, *([1.0] if study.training.finetune_epochs else []))]
 
 
 def promoted(mine: Values, others: Sequence[Values], objectives: Sequence[str]) -> bool:

@@ -33,7 +33,7 @@ from .attempt import Job, Outcome
 from .executors import Executor, Here, LostError, MakeExecutor
 from .finish import finish
 from .objective import Bench, Priced, budget_reason, over_budget, price, refuse_other_masks, to_measure, train
-from .rungs import promoted
+from .rungs import promoted, rungs
 from .space import first_trials, suggest, unfit
 from .storage import open_local, open_url, without_password
 from .watcher import Watcher
@@ -253,21 +253,25 @@ class _Driver:
         first are never stopped: they span the front and its reference.
         """
         record = one.job.record
-        shares: tuple[float, ...] = ()
         self.rungs[record.number] = record.rung_values
-        for share in (*self.study.rungs, 1.0):
-            shares, key = (*shares, share), f"{share:g}"
-            mine = record.rung_values.get(key)
+        for rung in rungs(self.study):
+            mine = record.rung_values.get(rung.name)
             if mine is None:
-                one.job = replace(one.job, shares=shares)
+                one.job = replace(one.job, rung=rung)
                 self._submit(one)
                 return
-            others = [values[key] for number, values in self.rungs.items() if number != record.number and key in values]
+            others = [
+                values[rung.name]
+                for number, values in self.rungs.items()
+                if number != record.number and rung.name in values
+            ]
             if not record.tag and not promoted(mine, others, self.study.objectives):
                 record.state = "pruned"
-                record.reason = f"stopped at {share:.0%} of the epochs, where at least a third of the trials are better"
+                record.reason = f"stopped {rung.words}, where at least a third of the trials are better"
                 self._finish(record, one.begun)
                 return
+        one.job = replace(one.job, rung=None)
+        self._submit(one)
 
     def _drain_to_measure(self, config: PipelineConfig) -> None:
         """Nothing is measured on this machine beside a trial: those that run end first."""
@@ -302,7 +306,7 @@ class _Driver:
                 self._again(one, str(lost))
                 continue
             record = outcome.record
-            if one.job.at_rung and record.state == "complete":
+            if one.job.rung and record.state == "complete":
                 self.asked[record.number].set_user_attr("rungs", record.rung_values)
                 one.job = replace(one.job, record=record)
                 self._train_on(one)

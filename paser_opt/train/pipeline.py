@@ -2,8 +2,8 @@
 
     pretrain f_1 … f_m ─→ teacher logits ─→ distill f_0 ─→ tables ─→ policy ─→ fine-tune ─→ tables ─→ policy
 
-Where f_1 … see what f_0 made of the image, f_0 comes first, without a teacher. At a share of the epochs (a rung),
-pretraining and distillation stop on their way and there is no fine-tuning; the next rung goes on from there.
+Where f_1 … see what f_0 made of the image, f_0 comes first, without a teacher. At a rung pretraining and distillation
+stop on their way, at a share of their epochs, or all stops before fine-tuning; the next rung goes on from there.
 
 Keys name only what a stage depends on: trials that differ in λ share everything before the policy, trials that
 differ in β share pretraining, and a model's table is shared by every family it is part of.
@@ -77,9 +77,10 @@ class _Trainer:
         device: torch.device,
         progress: Progress,
         shares: Sequence[float] = (1.0,),
+        tuned: bool = True,
     ) -> None:
         self.config, self.data, self.store, self.device, self.progress = config, data, store, device, progress
-        self.shares = shares
+        self.shares, self.tuned = shares, tuned
         self.training = config.training
         self.models = [build_unet(model, seed=config.seed + i).to(device) for i, model in enumerate(config.models)]
         self.policy = build_policy(
@@ -149,7 +150,7 @@ class _Trainer:
         if self.config.context == "none":
             self.distill()
         self.train_policy("policy", self.training.policy_epochs)
-        if self.shares[-1] == 1 and self.training.finetune_epochs and len(self.data.finetune):
+        if self.tuned and self.training.finetune_epochs and len(self.data.finetune):
             self.finetune()
         names = [f"f_{index}" for index in range(len(self.models))]
         self.out.keys.update(zip(names, self.model_keys, strict=True))
@@ -392,13 +393,15 @@ def train_pipeline(
     device: torch.device,
     progress: Progress,
     shares: Sequence[float] = (1.0,),
+    tuned: bool = True,
 ) -> Trained:
     """Run every stage of PaSeR for ``config``.
 
     ``cost_per_patch`` is C of Eq. 3, one figure a model (see cost.predict). ``shares`` of the epochs, rising: trained
-    is to the last of them, going on from what the store holds of the others. Raises DivergedError.
+    is to the last of them, going on from what the store holds of the others. Not ``tuned``: without fine-tuning. Raises
+    DivergedError.
     """
-    return _Trainer(config, data, store, cost_per_patch, device, progress, shares).run()
+    return _Trainer(config, data, store, cost_per_patch, device, progress, shares, tuned).run()
 
 
 def restore_pipeline(

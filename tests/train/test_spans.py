@@ -31,7 +31,7 @@ def train(folder, shares, **fields):
     result = train_pipeline(
         PipelineConfig(**{"models": SIZES, **fields}, grid=(2, 2), cost_weight=0.01, training=TRAINING),
         load(DataConfig(count=14, size=(32, 32))), ArtifactStore(folder), (0.1, 0.3, 0.6),
-        device=torch.device("cpu"), progress=epochs, shares=shares,
+        device=torch.device("cpu"), progress=epochs, shares=shares, tuned=shares[-1] == 1,
     )  # fmt: skip
     return result, epochs.trained
 
