@@ -339,17 +339,17 @@ class Study(Config):
     dropout: float = Field(0.5, ge=0, lt=1)
     space: Space
     budget: Budget = Budget()
-    rungs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
-        (0.3,),
-        description="shares of the epochs, rising, at which a trial is stopped unless it does well, as it is before "
-        "fine-tuning; [] for none",
+    rungs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.3, 1.0),
+        description="shares of the epochs, rising, at which a trial is stopped unless it does well; 1: all of them, "
+        "before fine-tuning; [] for none",
     )
 
     @field_validator("rungs")
     @classmethod
     def _rising(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
         if any(after <= before for before, after in itertools.pairwise(rungs)):
-            raise ValueError("rungs must rise, as in [0.1, 0.3]")
+            raise ValueError("rungs must rise, as in [0.1, 0.3, 1]")
         return rungs
 
     @field_validator("objectives")

@@ -18,7 +18,7 @@ from ..progress import Progress
 from ..records import TrialRecord
 from ..train import ArtifactStore, History, training_device
 from .objective import Priced, Workshop, score, score_rung, train
-from .rungs import Rung
+from .rungs import Rung, shares
 
 __all__ = ["Job", "Outcome", "Place", "attempt", "out_of_memory"]
 
@@ -87,10 +87,7 @@ def attempt(job: Job, workshop: Workshop) -> Outcome:
     """Train and score; a training that diverges or has too little memory is a failed trial with its reason."""
     record = job.record
     try:
-        shares = (*workshop.study.rungs, 1.0)
-        if job.rung:
-            shares = shares[: shares.index(job.rung.share) + 1]
-        trained = train(job.priced, workshop, shares, tuned=job.rung is None)
+        trained = train(job.priced, workshop, shares(workshop.study, job.rung), tuned=job.rung is None)
         for stage, seconds in trained.seconds.items():
             record.stages[stage] = record.stages.get(stage, 0.0) + seconds
         if job.rung:

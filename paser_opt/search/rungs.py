@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..config import Study
 from ..pareto import Values, ranks
 
-__all__ = ["KEPT", "Rung", "promoted", "rungs"]
+__all__ = ["KEPT", "Rung", "promoted", "rungs", "shares"]
 
 KEPT = 1 / 3
 """The share of trials that a rung lets through; all that nothing dominates pass besides."""
@@ -33,10 +33,14 @@ class Rung(NamedTuple):
 
 
 def rungs(study: Study) -> list[Rung]:
-    """Of every trial of ``study``, in order: its shares, then the whole of the epochs if fine-tuning follows."""
-    if not study.rungs:
-        return []
-    return [Rung(share) for share in (*study.rungs, *([1.0] if study.training.finetune_epochs else []))]
+    """Of every trial of ``study``, in order; the one before fine-tuning only where that follows."""
+    return [Rung(share) for share in study.rungs if share < 1 or study.training.finetune_epochs]
+
+
+def shares(study: Study, rung: Rung | None) -> tuple[float, ...]:
+    """Of the epochs, at which a training on its way to ``rung`` (None: to its end) may have been left; the last now."""
+    every = (*(share for share in study.rungs if share < 1), 1.0)
+    return every if rung is None else every[: every.index(rung.share) + 1]
 
 
 def promoted(mine: Values, others: Sequence[Values], objectives: Sequence[str]) -> bool:

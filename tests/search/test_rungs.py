@@ -63,7 +63,7 @@ def test_optunas_sampler_keeps_away_from_stopped_trials(stopped):
 @pytest.fixture(scope="module")
 def study(tiny_toml, tmp_path_factory):
     text = tiny_toml.read_text(encoding="utf-8")
-    text = text.replace("rungs = []", "rungs = [0.34, 0.67]").replace("train_epochs = 1", "train_epochs = 3")
+    text = text.replace("rungs = []", "rungs = [0.34, 0.67, 1]").replace("train_epochs = 1", "train_epochs = 3")
     path = tmp_path_factory.mktemp("rungs") / "tiny.toml"
     path.write_text(text.replace("distill_epochs = 1", "distill_epochs = 3"), encoding="utf-8")
     return path
