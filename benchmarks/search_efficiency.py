@@ -36,7 +36,7 @@ from paser_opt.cost import open_bench, open_profile
 from paser_opt.data import load
 from paser_opt.pareto import hypervolume, reference_point
 from paser_opt.progress import Progress, Silent
-from paser_opt.records import TrialRecord, write_text
+from paser_opt.records import Profile, TrialRecord, read_record, write_text
 from paser_opt.runs import RunFolder
 from paser_opt.search import profile_study, search
 from paser_opt.search.attempt import Job, Outcome, attempt
@@ -240,16 +240,21 @@ def main() -> None:
     if not all(file.exists() for file in files):
         return  # the other part is at work
     seeds = [curves(json.loads(file.read_text()), study.objectives) for file in files]
-    page = report(seeds, f"{study.name} --seeds {options.seeds} --trials {options.trials} --ours {options.ours}")
+    machine = read_record(Profile, profile).machine
+    page = report(
+        seeds,
+        machine.described,
+        f"{study.name} --seeds {options.seeds} --trials {options.trials} --ours {options.ours}",
+    )
     write_text(ROOT / "docs" / "results" / "search-efficiency.md", page)
     print(page)
 
 
-def report(seeds: list[dict[str, Curve]], arguments: str) -> str:
+def report(seeds: list[dict[str, Curve]], machine: str, arguments: str) -> str:
     lines = [
         "# What a search's seconds buy",
         "",
-        f"`python benchmarks/search_efficiency.py {arguments}` wrote this page.",
+        f"`python benchmarks/search_efficiency.py {arguments}` wrote this page, on {machine}.",
         "Medians and quartiles over seeds. *All anew*: each trial trains all it uses, as where nothing is kept; the",
         "others take from the stage store what an earlier trial has trained.",
         "",
