@@ -63,8 +63,7 @@ def main() -> None:
         for beta, samples, weight in trials:
             train(beta, samples, weight)
         all_s = time.monotonic() - begun
-    with open_bench(load_device("cpu")) as bench:
-        processor = bench.machine.processor
+    processor = open_bench(load_device("cpu")).machine.processor
     page = report(one, one_s, all_s, options.epochs, options.trials, processor)
     write_text(PAGE, page)
     print(page)

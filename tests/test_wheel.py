@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
-import sysconfig
 import zipfile
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,8 +34,25 @@ def test_the_wheel_holds_what_it_reads(wheel):
     assert not any(name.startswith(("tests/", "docs/")) for name in inside)
 
 
+def required(names: list[str], extras: frozenset[str] = frozenset()) -> dict[str, Distribution]:
+    """The distributions that installing ``names`` brings, by name; those of other systems and extras left out."""
+    found: dict[str, Distribution] = {}
+    waiting = [(Requirement(name), extras) for name in names]
+    while waiting:
+        one, wanted = waiting.pop()
+        if one.marker and not any(one.marker.evaluate({"extra": extra}) for extra in {"", *wanted}):
+            continue
+        try:
+            here = distribution(one.name)
+        except PackageNotFoundError:
+            continue  # torch's CUDA libraries, beside a build without them
+        if found.setdefault(here.name, here) is here:
+            waiting += [(Requirement(each), frozenset(one.extras)) for each in here.requires or []]
+    return found
+
+
 def test_it_installs_and_runs_elsewhere(wheel, tmp_path, tiny_toml):
-    """In a virtual environment of its own that borrows only the dependencies of this one."""
+    """In a virtual environment of its own that borrows from this one only what the wheel itself requires."""
     home = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
     python = home / "bin" / "python"
@@ -45,7 +63,16 @@ def test_it_installs_and_runs_elsewhere(wheel, tmp_path, tiny_toml):
     )
     zipfile.ZipFile(wheel).extractall(site)
     # A plain folder on the path, not a .pth of it: the editable install of the checkout stays behind.
-    borrowed = {"PYTHONPATH": sysconfig.get_path("purelib"), "PATH": "/usr/bin:/bin"}
+    lent = tmp_path / "lent"
+    lent.mkdir()
+    metadata = next(site.glob("paser_opt-*.dist-info")) / "METADATA"
+    asked = [line.partition(": ")[2] for line in metadata.read_text().splitlines() if line.startswith("Requires-Dist")]
+    for one in required(asked).values():
+        tops = {path.parts[0] for path in one.files or [] if path.parts[0] not in ("..", "__pycache__")}
+        for top in tops:
+            if not (lent / top).exists():
+                (lent / top).symlink_to(one.locate_file(top))
+    borrowed = {"PYTHONPATH": str(lent), "PATH": "/usr/bin:/bin"}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(python), "-m", "paser_opt", *arguments]
@@ -59,4 +86,7 @@ def test_it_installs_and_runs_elsewhere(wheel, tmp_path, tiny_toml):
     done = run("search", str(tiny_toml), "--trials", "1", "--out", "run", "-q")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
+    done = run("export", "run", "--trial", "0", "--out", "bundle", "-q")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bundle" / "manifest.json").is_file()
     assert "quickstart" in run("search", "nothing").stderr

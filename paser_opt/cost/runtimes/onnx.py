@@ -124,13 +124,11 @@ def _session(content: bytes, providers: list[str], threads: int) -> Callable[...
 
 
 def quantized(content: bytes, examples: Sequence[tuple[Tensor, ...]]) -> bytes:
-    """The ONNX model with its convolutions in 8-bit integers. Raises DeviceError without the onnx package."""
-    try:
-        import onnx as onnx_package
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError:
-        raise DeviceError("runtime onnx-int8 needs the onnx package: pip install 'paser-opt[int8]'") from None
+    """The ONNX model with its convolutions in 8-bit integers."""
+    import onnx as onnx_package
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     model = onnx_package.load_from_string(content)
     if not any(node.op_type == "Conv" for node in model.graph.node):
         return content
