@@ -21,12 +21,11 @@ def command(
     """
     import json as jsonlib
 
-    from rich.console import Console
     from rich.table import Table
 
     from ..catalog import load_device, names
     from ..cost import reach
-    from .live import literal
+    from .live import answers, literal
 
     found = reach([load_device(one) for one in name or names("devices")])
     if json:
@@ -37,4 +36,4 @@ def command(
         no = f"no: {one.energy}" if one.host else "no"
         reached = f"yes ({one.here}; energy: {one.energy})" if one.here else no
         table.add_row(one.name, one.kind, literal(reached), literal(one.about))
-    Console().print(table)
+    answers.print(table)

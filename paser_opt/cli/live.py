@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +22,21 @@ from ..records import TrialRecord
 if TYPE_CHECKING:
     from ..search import Watcher
 
-__all__ = ["console", "figure", "literal", "watching"]
+__all__ = ["answers", "console", "figure", "literal", "watching"]
 
-console = Console(stderr=True, highlight=False)
+_FILE_WIDTH = 132
+"""Of what is written into a file or a pipe, which has no width of its own."""
+
+
+def _console(stderr: bool) -> Console:
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _FILE_WIDTH
+    return made
+
+
+console = _console(stderr=True)
+answers = _console(stderr=False)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ..records import Profile
 
 __all__ = ["command"]
+
+_WIDE = 125
+"""Columns of a terminal below which a step's name would break over more than two lines."""
 
 
 def command(
@@ -59,25 +63,30 @@ def command(
     if json:
         typer.echo(profile.model_dump_json(indent=1))
     elif not quiet:
-        console.print(_table(profile), soft_wrap=False)
+        console.print(_table(profile, narrow=console.width < _WIDE), soft_wrap=False)
         console.print(f"{path}")
 
 
-def _table(profile: Profile) -> Table:
+def _natural(key: str) -> list[tuple[bool, int, str]]:
+    """For sorting: n2of16 before n16of16."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", key)]
+
+
+def _table(profile: Profile, *, narrow: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     from .live import figure, literal
 
     table = Table(title=literal(profile.machine.described), title_justify="left")
-    for name in ("step", "parameters", "MMACs", "latency", "energy", "peak memory"):
-        table.add_column(name, justify="left" if name == "step" else "right", overflow="fold")
-    for entry in sorted(profile.entries.values(), key=lambda one: one.key):
+    more = [] if narrow else ["peak memory", "parameters"]
+    for name in ("step", "MMACs", "latency", "energy", *more):
+        table.add_column(name, justify="left" if name == "step" else "right", overflow="fold", no_wrap=name != "step")
+    for entry in sorted(profile.entries.values(), key=lambda one: _natural(one.key)):
         latency, joules = entry.latency, entry.energy
         half = (latency.high_s - latency.low_s) / 2 / latency.median_s
         table.add_row(
             literal(entry.key),
-            f"{entry.params:,}",
             f"{entry.macs / 1e6:,.2f}",
             f"{figure('latency', latency.median_s)} "
             + (f"±{half:.1%}" if latency.how == "measured" else latency.how)
@@ -85,7 +94,7 @@ def _table(profile: Profile) -> Table:
             figure("energy", joules.gross_j)
             + (f" ±{joules.spread:.1%}" if joules.spread is not None else "")
             + ("" if joules.stable or joules.how in (None, "estimated", "predicted") else " !"),
-            figure("memory", entry.memory.peak_bytes),
+            *([figure("memory", entry.memory.peak_bytes), f"{entry.params:,}"] if more else []),
         )
     entries = profile.entries.values()
     notes = ["of one call: latency's median, gross energy's mean, and half-widths of their 95 % intervals"]
