@@ -9,7 +9,7 @@ study's first sizes, as the paper searches.
     python benchmarks/search_efficiency.py [quickstart] [--seeds 10] [--trials 20] [--ours 60] [--out DIR] [--part 0/2]
 
 Each seed's points are kept in OUT/<study>-<seed>.json; the same command goes on with the next seed. It ends by writing
-docs/results/search-efficiency.md.
+docs/results/search-efficiency.md and its picture, for which kaleido is to be installed, and chromium.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 import optuna
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from paser_opt.catalog import load_device, load_study
 from paser_opt.cli.live import watching
@@ -37,6 +39,7 @@ from paser_opt.data import load
 from paser_opt.pareto import hypervolume, reference_point
 from paser_opt.progress import Progress, Silent
 from paser_opt.records import Profile, TrialRecord, read_record, write_text
+from paser_opt.report.figures import MODEL_COLOURS
 from paser_opt.runs import RunFolder
 from paser_opt.search import profile_study, search
 from paser_opt.search.attempt import Job, Outcome, attempt
@@ -47,6 +50,7 @@ from paser_opt.train import ArtifactStore, training_device
 from paser_opt.train.artifacts import Artifact
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results"
 ANEW = ", all anew"
 WAYS = ("TPE, rungs, gate", "random", "grid")
 SHOWN = (*WAYS, *(way + ANEW for way in WAYS[1:]))
@@ -221,7 +225,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20, help="of random search")
     parser.add_argument("--ours", type=int, default=60, help="trials of TPE, of which most are stopped early")
     parser.add_argument("--part", default="0/1", help="0/2 and 1/2: every other seed, for two processes side by side")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "search_efficiency")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "search-efficiency")
     options = parser.parse_args()
     study = load_study(options.study)
     profile = options.out / f"{study.name}-profile.json"
@@ -246,8 +250,45 @@ def main() -> None:
         machine.described,
         f"{study.name} --seeds {options.seeds} --trials {options.trials} --ours {options.ours}",
     )
-    write_text(ROOT / "docs" / "results" / "search-efficiency.md", page)
+    picture(seeds).write_image(RESULTS / "search-efficiency.svg")
+    write_text(RESULTS / "search-efficiency.md", page)
     print(page)
+
+
+def picture(seeds: list[dict[str, Curve]]) -> go.Figure:
+    """Hypervolume over each seed's best, against seconds and against trials: median and quartiles."""
+    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.03)
+    best = [max(curve[-1][1] for curve in one.values()) for one in seeds]
+    ends = [seconds for one in seeds for curve in one.values() for seconds, _ in curve]
+    clocks = np.geomspace(min(ends), max(ends), 200)
+    for way, colour in zip(SHOWN, MODEL_COLOURS, strict=False):
+        by_seconds, by_trials = [], []
+        for one, top in zip(seeds, best, strict=True):
+            seconds, volumes = np.array(one[way]).T
+            last = np.searchsorted(seconds, clocks, side="right")  # trials ended by then
+            by_seconds.append(np.concatenate([[0.0], volumes / top])[last])
+            by_trials.append(volumes / top)
+        anew = way.endswith(ANEW)
+        _band(figure, clocks, np.stack(by_seconds), way, colour, col=1)
+        if not anew:  # trial by trial the same
+            _band(figure, np.arange(1, len(by_trials[0]) + 1), np.stack(by_trials), way, colour, col=2)
+    figure.update_xaxes(title="seconds", type="log", dtick=1, col=1)
+    figure.update_xaxes(title="trials", col=2)
+    figure.update_yaxes(title="hypervolume / the seed's best", range=[0, 1.03], col=1)
+    return figure.update_layout(
+        template="plotly_white", width=960, height=420, margin={"l": 60, "r": 10, "t": 40, "b": 50},
+        legend={"orientation": "h", "y": 1.12, "traceorder": "normal"},
+    )  # fmt: skip
+
+
+def _band(figure: go.Figure, x: np.ndarray, y: np.ndarray, way: str, colour: str, *, col: int) -> None:
+    """``y`` [seed, x]."""
+    low, middle, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
+    line = {"color": colour, "shape": "hv", "dash": "dot" if way.endswith(ANEW) else "solid"}
+    edge = {"x": x, "line": {"width": 0, "shape": "hv"}, "mode": "lines", "showlegend": False, "hoverinfo": "skip"}
+    figure.add_scatter(y=low, **edge, col=col, row=1)
+    figure.add_scatter(y=high, **edge, fill="tonexty", fillcolor=colour + "33", col=col, row=1)
+    figure.add_scatter(x=x, y=middle, line=line, mode="lines", name=way, showlegend=col == 1, col=col, row=1)
 
 
 def report(seeds: list[dict[str, Curve]], machine: str, arguments: str) -> str:
@@ -257,6 +298,8 @@ def report(seeds: list[dict[str, Curve]], machine: str, arguments: str) -> str:
         f"`python benchmarks/search_efficiency.py {arguments}` wrote this page, on {machine}.",
         "Medians and quartiles over seeds. *All anew*: each trial trains all it uses, as where nothing is kept; the",
         "others take from the stage store what an earlier trial has trained.",
+        "",
+        "![Hypervolume against seconds and trials](search-efficiency.svg)",
         "",
         "| search | trials | seconds | hypervolume |",
         "| --- | --- | --- | --- |",
