@@ -18,6 +18,7 @@ from paser_opt.search import search
 from paser_opt.search.executors import Here, Subprocesses
 from paser_opt.search.rungs import promoted
 
+KILLS = int(os.environ.get("PASER_OPT_KILLS", "4"))
 TRIALS = 12
 NAMES = ["0.34", "0.67", "1"]
 
@@ -126,12 +127,12 @@ def test_a_finished_trial_equals_one_that_never_stopped(finished, study, run_fol
         assert (one.params, one.values, one.weights) == (other.params, other.values, other.weights)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600 + 20 * KILLS)
 def test_kills_between_rungs_lose_nothing(study, run_folder, finished):
     folder = run_folder()
     command = [sys.executable, "-m", "paser_opt", "search", str(study), "--out", str(folder), "--trials", str(TRIALS)]
     draw = random.Random(3)
-    for _ in range(int(os.environ.get("PASER_OPT_KILLS", "4"))):
+    for _ in range(KILLS):
         process = subprocess.Popen([*command, "-q"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             process.wait(timeout=draw.uniform(2.0, 8.0))

@@ -1,6 +1,6 @@
 """Real kills, a full disk, damaged stages, too little memory, a clock that jumps: nothing finished is lost or doubled.
 
-PASER_OPT_KILLS=100 makes the two kill tests long.
+PASER_OPT_KILLS=100 makes the two kill tests here and the one in test_rungs.py long.
 """
 
 import json
