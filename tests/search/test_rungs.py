@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 
@@ -128,20 +127,17 @@ def test_a_finished_trial_equals_one_that_never_stopped(finished, study, run_fol
 
 
 @pytest.mark.timeout(600 + 20 * KILLS)
-def test_kills_between_rungs_lose_nothing(study, run_folder, finished):
-    folder = run_folder()
-    command = [sys.executable, "-m", "paser_opt", "search", str(study), "--out", str(folder), "--trials", str(TRIALS)]
-    draw = random.Random(3)
-    for _ in range(KILLS):
-        process = subprocess.Popen([*command, "-q"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
-            process.wait(timeout=draw.uniform(2.0, 8.0))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        assert process.wait() in (0, -signal.SIGKILL), process.stderr.read().decode()
-    done = subprocess.run([*command, "-q"], capture_output=True, text=True)
+def test_kills_between_rungs_lose_nothing(study, long_trials, run_folder, kill_at_random):
+    long, folder = long_trials(study), run_folder()
+
+    def search_it(trials: int) -> list[str]:
+        arguments = [str(long), "--out", str(folder), "--trials", str(trials)]
+        return [sys.executable, "-m", "paser_opt", "search", *arguments]
+
+    total = kill_at_random(search_it, TRIALS, random.Random(3))
+    done = subprocess.run(search_it(total), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert outcome(RunFolder.open(folder)) == outcome(finished)
+    assert outcome(RunFolder.open(folder)) == outcome(run(long, run_folder("whole"), total))
 
 
 def test_workers_stop_trials_too(study, run_folder):

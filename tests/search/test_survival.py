@@ -1,6 +1,6 @@
 """Real kills, a full disk, damaged stages, too little memory, a clock that jumps: nothing finished is lost or doubled.
 
-PASER_OPT_KILLS=100 makes the two kill tests here and the one in test_rungs.py long.
+PASER_OPT_KILLS=100 makes the kill tests here and in test_rungs.py long.
 """
 
 import json
@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 import paser_opt
-from paser_opt.catalog import load_device
+from paser_opt.catalog import load_device, load_study
 from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.cost.local import LocalBench
 from paser_opt.errors import RunError
@@ -83,26 +83,20 @@ def finished(tiny_study, tiny_profile, tmp_path_factory):
 
 
 @pytest.mark.timeout(240 + 20 * KILLS)
-def test_a_killed_driver_loses_nothing_and_doubles_nothing(tiny_toml, run_folder, finished):
-    folder = run_folder()
-    search_it = command(tiny_toml, folder, TRIALS, "-q")
-    draw = random.Random(0)
-    for _ in range(KILLS):
-        before = {one.number: one for one in RunFolder(folder).trials()}
-        process = subprocess.Popen(search_it, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
-            # Most kills while trials run; some while the process starts.
-            process.wait(timeout=draw.uniform(1.5, 8.0))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        code = process.wait()
-        assert code in (0, -signal.SIGKILL), process.stderr.read().decode()
+def test_a_killed_driver_loses_nothing_and_doubles_nothing(tiny_toml, long_trials, run_folder, kill_at_random):
+    study, folder, seen = long_trials(tiny_toml), run_folder(), {}
+
+    def check() -> None:
         after = {one.number: one for one in RunFolder(folder).trials()}
-        assert all(after[number].values == one.values for number, one in before.items())
-    finish = subprocess.run(search_it, capture_output=True, text=True)
+        assert {number: after[number].values for number in seen} == seen
+        seen.update({number: one.values for number, one in after.items()})
+
+    total = kill_at_random(lambda trials: command(study, folder, trials), 5, random.Random(0), check)
+    finish = subprocess.run(command(study, folder, total, "-q"), capture_output=True, text=True)
     assert finish.returncode == 0, finish.stderr
-    assert outcome(RunFolder.open(folder)) == outcome(finished)
-    assert states(folder) == ["COMPLETE"] * TRIALS
+    whole = run(load_study(str(study)), run_folder("whole"), trials=total)
+    assert outcome(RunFolder.open(folder)) == outcome(whole)
+    assert states(folder) == ["COMPLETE"] * total
 
 
 @pytest.mark.timeout(240 + 20 * KILLS)
