@@ -1,39 +1,48 @@
 """Trials an hour with one worker, several, and on Ray, in one run; and what Ray and worker processes add to a trial.
 
-The study's first trials, each way in a fresh run that starts from one shared profile, so that nothing is measured
-meanwhile. Overhead is a trial's wall time less the time of its stages and of its scoring in the driver's own process.
+Each way in a fresh run that starts from one shared profile, so that nothing is measured meanwhile. The study has as
+many β as trials here, so that most trials distil anew: where all is in the store already, there is nothing to share.
+Overhead is a trial's wall time less that of its stages, and less the same in the driver's own process (scoring).
+It writes docs/results/workers.md.
 
-    python benchmarks/workers.py [quickstart] [--trials 8] [--workers 2] [--ray]
+    python benchmarks/workers.py [quickstart] [--trials 16] [--workers 2] [--ray]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import psutil
 import torch
 
 from paser_opt.catalog import load_device, load_study
 from paser_opt.cli.live import watching
 from paser_opt.config import Study
+from paser_opt.cost import open_bench
 from paser_opt.progress import Silent
+from paser_opt.records import write_text
 from paser_opt.search import profile_study, search
 from paser_opt.search.executors import Here, MakeExecutor, Subprocesses
+
+ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", nargs="?", default="quickstart")
-    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--ray", action="store_true", help="on a Ray of this machine, too")
     options = parser.parse_args()
     study, device = load_study(options.study), load_device("cpu")
+    betas = tuple(np.geomspace(0.01, 0.1, options.trials).round(4).tolist())
+    study = study.model_copy(update={"space": study.space.model_copy(update={"distill_weight": betas})})
     ways: dict[str, MakeExecutor] = {"here": Here}
     for workers in (1, options.workers):
         ways[f"workers {workers}"] = partial(Subprocesses, workers=workers)
@@ -55,8 +64,35 @@ def main() -> None:
     alone = results["here"]
     for one in results.values():
         one["ratio"] = one["trials_per_hour"] / alone["trials_per_hour"]
-        one["overhead_s_per_trial"] = one["outside_stages_s"] - alone["outside_stages_s"]
-    print(json.dumps(results, indent=1))
+        one["overhead"] = (one["outside_stages_s"] - alone["outside_stages_s"]) / one["trial_s"]
+    arguments = f"{options.study} --trials {options.trials} --workers {options.workers}" + " --ray" * options.ray
+    page = report(results, f"python benchmarks/workers.py {arguments}", open_bench(device).machine.processor)
+    write_text(ROOT / "docs" / "results" / "workers.md", page)
+    print(page)
+
+
+def report(results: dict[str, dict[str, float]], command: str, machine: str) -> str:
+    lines = [
+        "# Several trials at once",
+        "",
+        f"`{command}` wrote this page, on {machine}, {psutil.cpu_count()} cores.",
+        "",
+        "Trials of a study in which most distil anew. *Overhead* is what a trial takes beyond its stages and its",
+        "scoring, over its whole time. *here* is the driver's own process, on all cores.",
+        "",
+        "| way | trials an hour | times *here* | s a trial | overhead |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for way, one in results.items():
+        cells = [
+            way,
+            f"{one['trials_per_hour']:.0f}",
+            f"{one['ratio']:.2f}",
+            f"{one['trial_s']:.1f}",
+            f"{one['overhead']:.1%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def timed(study: Study, folder: Path, trials: int, executor: MakeExecutor) -> dict[str, float]:
@@ -72,6 +108,7 @@ def timed(study: Study, folder: Path, trials: int, executor: MakeExecutor) -> di
         "clock_s": clock_s,
         "whole_s": time.monotonic() - begun,
         "trials_per_hour": len(records) / clock_s * 3600,
+        "trial_s": sum(one.seconds for one in records) / len(records),
         "outside_stages_s": sum(one.seconds - sum(one.stages.values()) for one in records) / len(records),
     }
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-KILL_WINDOW_S = 1.5  # about two trials of the tiny studies
+KILL_WINDOW_S = 4.0  # the data again, and a few trials of the tiny studies
 
 
 @pytest.fixture(scope="session")
