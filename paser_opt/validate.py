@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .config import PipelineConfig, UNetConfig
-from .cost import EFFORT, ProfileStore, RoutePlan, Workload, latency_record, predict, time_interleaved
+from .cost import (
+    EFFORT,
+    ProfileStore,
+    RoutePlan,
+    Workload,
+    latency_record,
+    pace_now,
+    pace_probes,
+    predict,
+    time_interleaved,
+)
 from .models import UNet, build_policy, build_unet
 from .progress import Progress
 from .records import Agreement, Entry, Latency, RoutePair, TrialRecord, Validation
@@ -99,7 +109,7 @@ def validate(
     for steps, _ in found:
         profile.ensure(steps, progress=progress, energy=False, within=within)
     entries = profile.profile.entries
-    others = _spread_out([load for steps, _ in found for load in _measured(steps, entries)], entries)
+    others = pace_probes([load for steps, _ in found for load in steps], entries)
     pairs = []
     for subject, (steps, plan) in zip(chosen, found, strict=True):
         pipeline = GivenRoute(_pipeline(subject.config, net))
@@ -107,30 +117,19 @@ def validate(
             Workload(f"{subject.name}, {name}", pipeline, (image, _route(counts, device)), 1)
             for name, counts in subject.routes.items()
         ]
-        again = _spread_out(_measured(steps, entries), entries) or others
+        again = pace_probes(steps, entries) or others
         in_turns = again if run_whole else [*again, *loads]
         now = {one.key: one.latency for one in bench.measure(in_turns, known={}, progress=progress, energy=False)}
         if run_whole:
             calls = [partial(run_whole, load.inputs[1][0].tolist()) for load in loads]
             timings = time_interleaved(calls, synchronize=lambda: None, **EFFORT._asdict())
             now |= {load.key: latency_record(one) for load, one in zip(loads, timings, strict=True)}
-        ratios = [now[load.key].median_s / entries[load.key].latency.median_s for load in again]
-        pace = statistics.median(ratios) if ratios else None
+        pace = pace_now(again, [now[load.key].median_s for load in again], entries)
         pairs += [
             _pair(subject, plan, name, entries, now[load.key], pace)
             for name, load in zip(subject.routes, loads, strict=True)
         ]
     return Validation(machine=bench.machine, pairs=pairs, agreement=agreement(pairs))
-
-
-def _measured(steps: Sequence[Workload], entries: Mapping[str, Entry]) -> list[Workload]:
-    return [load for load in steps if load.architecture and entries[load.key].latency.how == "measured"]
-
-
-def _spread_out(probes: Sequence[Workload], entries: Mapping[str, Entry]) -> list[Workload]:
-    """At most three of ``probes``, from a fast one to a slow one."""
-    ranked = sorted(probes, key=lambda load: entries[load.key].latency.median_s)
-    return [ranked[i] for i in sorted({len(ranked) * quarter // 4 for quarter in (1, 2, 3)})] if ranked else []
 
 
 def _pipeline(config: PipelineConfig, net: Callable[[UNetConfig], UNet]) -> RoutedPipeline:

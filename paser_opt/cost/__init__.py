@@ -10,6 +10,7 @@ from .exclusive import exclusive
 from .latency import time_interleaved
 from .local import LocalBench
 from .machine import describe_machine, identity, local_device, synchronizer, using_threads
+from .pace import pace_now, pace_probes
 from .predict import RoutePlan, alone, cost_per_patch, least, predict
 from .profile import ProfileStore, open_bench, open_profile
 from .reach import reach
@@ -38,6 +39,8 @@ __all__ = [
     "local_device",
     "open_bench",
     "open_profile",
+    "pace_now",
+    "pace_probes",
     "predict",
     "reach",
     "runtime_for",

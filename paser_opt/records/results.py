@@ -148,6 +148,9 @@ class TrialRecord(Record):
     val: Evaluation | None = None
     test: Evaluation | None = Field(None, description="only of front members, once, when the search has ended")
     measured_latency: Quantity | None = Field(None, description="of the routed pipeline, end to end, on test images")
+    measured_pace: float | None = Field(
+        None, description="latency of profiled steps, timed in turns with those test images, over the profile's"
+    )
     started: str
     seconds: float
     clock_s: float = Field(description="search seconds spent up to the end of this trial, over all sessions")

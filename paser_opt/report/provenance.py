@@ -21,8 +21,8 @@ class Provenance:
     """(figure, how it was obtained, source or reason it is missing)"""
     entries: tuple[tuple[str, ...], ...]
     """one row a measured workload: ENTRY_HEAD"""
-    predictions: tuple[tuple[str, str, str, str], ...]
-    """(trial, predicted, measured end to end, measured / predicted)"""
+    predictions: tuple[tuple[str, ...], ...]
+    """(trial, predicted, measured end to end, measured / predicted, the machine's pace)"""
 
 
 ENTRY_HEAD = (
@@ -124,8 +124,8 @@ def _samples(latency: Latency) -> str:
     return f"{latency.samples} samples" if latency.how == "measured" else latency.how
 
 
-def _predictions(trials: Sequence[TrialRecord]) -> tuple[tuple[str, str, str, str], ...]:
-    rows: list[tuple[str, str, str, str]] = []
+def _predictions(trials: Sequence[TrialRecord]) -> tuple[tuple[str, ...], ...]:
+    rows: list[tuple[str, ...]] = []
     for trial in trials:
         evaluation, measured = trial.test or trial.val, trial.measured_latency
         if evaluation is None or measured is None:
@@ -140,6 +140,7 @@ def _predictions(trials: Sequence[TrialRecord]) -> tuple[tuple[str, str, str, st
                 words.quantity("latency", predicted),
                 words.quantity("latency", measured),
                 ratio,
+                f"{trial.measured_pace:.2f} ×" if trial.measured_pace else "–",
             )
         )
     return tuple(rows)

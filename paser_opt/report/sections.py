@@ -207,9 +207,11 @@ def provenance_section(info: Info) -> str:
     parts = [f"<dl>{machine}</dl>" if machine else '<p class="missing">No profile lies in this run.</p>']
     parts.append(table("origins of the figures", ["figure", "how it was obtained", "source or reason"], known.origins))
     if known.predictions:
-        head = ["trial", "predicted", "measured end to end", "measured / predicted"]
+        head = ["trial", "predicted", "measured end to end", "measured / predicted", "machine’s pace"]
         parts += [
             "<h3>Predicted beside measured</h3>",
+            "<p>Pace: profiled steps timed again, in turns with the test images, over their latency in the profile. "
+            "Where measured / predicted is as far from 1, it is the machine that has changed since.</p>",
             table("predicted beside measured", head, known.predictions),
         ]
     if known.entries:

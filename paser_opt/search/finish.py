@@ -5,20 +5,21 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..cost import exclusive, runtime_for, synchronizer, time_interleaved, using_threads
+from ..cost import exclusive, pace_now, pace_probes, runtime_for, synchronizer, time_interleaved, using_threads
 from ..data import SegmentationData
 from ..evaluate import image_iou
 from ..images import mask_picture
 from ..pareto import front
 from ..patches import confusion
 from ..records import GalleryItem, Quantity, TrialRecord, write_bytes
-from ..routing import RoutedPipeline
+from ..routing import RoutedPipeline, workloads
 from ..runs import RunFolder
 from ..train import Trained
 from .objective import Bench, Priced, evaluation, price
@@ -45,7 +46,7 @@ def finish(run: RunFolder, bench: Bench, train: Callable[[TrialRecord, Priced], 
         pipeline = _deployed(trained, bench)
         if trial.test is None:
             trial.test = evaluation(trained, priced, bench, "test")
-            trial.measured_latency = _end_to_end(pipeline, bench)
+            trial.measured_latency, trial.measured_pace = _end_to_end(pipeline, priced, bench)
             trial.write(run.trial_file(trial.number))
         shown += _gallery(pipeline, trial, bench.data, run, bench.cost_device)
         bench.progress.advance(done + 1, f"IoU {trial.test.iou:.3f}")
@@ -59,38 +60,41 @@ def _deployed(trained: Trained, bench: Bench) -> RoutedPipeline:
     return RoutedPipeline(trained.config, models, copy.deepcopy(trained.policy).to(bench.cost_device).eval())
 
 
-def _end_to_end(pipeline: RoutedPipeline, bench: Bench) -> Quantity:
-    """Through the runtime of the profile, or why it is not timed."""
+def _end_to_end(pipeline: RoutedPipeline, priced: Priced, bench: Bench) -> tuple[Quantity, float | None]:
+    """Mean over test images of the median wall time of the whole route, one image at a time, through the profile's
+    runtime, or why it is not timed; and the machine's pace meanwhile.
+    """
     device_bench = bench.profile.bench
     if not device_bench.here:
         reason = f"{device_bench.device.name} is not this machine; paser-opt validate runs whole routes on it"
-        return Quantity(value=None, how="measured", reason=reason)
-    runtime = runtime_for(device_bench.device, device_bench.where)
-    return _time(pipeline.through(runtime, bench.data.test.images[:1].to(device_bench.where)), bench)
-
-
-def _time(pipeline: RoutedPipeline, bench: Bench) -> Quantity:
-    """Mean over test images of the median wall time of the whole route, one image at a time."""
-    device = bench.cost_device
-    images = [image[None] for image in bench.data.test.images[:TIMED_IMAGES].to(device)]
-    with exclusive(None, bench.progress), using_threads(bench.profile.bench.device.threads):
+        return Quantity(value=None, how="measured", reason=reason), None
+    where, runtime = device_bench.where, runtime_for(device_bench.device, device_bench.where)
+    images = [image[None] for image in bench.data.test.images[:TIMED_IMAGES].to(where)]
+    steps, _ = workloads(pipeline.config, height=bench.data.height, width=bench.data.width, device=where)
+    probes = pace_probes(steps, priced.entries)
+    routed = pipeline.through(runtime, images[0])
+    with exclusive(None, bench.progress), using_threads(device_bench.device.threads), torch.inference_mode():
+        again = [partial(runtime(load.module, [load.inputs]), *load.inputs) for load in probes]
         timed = time_interleaved(
-            [lambda image=image: pipeline.run(image) for image in images],  # type: ignore[misc]
-            synchronize=synchronizer(device),
+            [*again, *(partial(routed.run, image) for image in images)],
+            synchronize=synchronizer(where),
             min_samples=10,
             max_samples=30,
             target_spread=0.03,
             max_seconds=0.25,
         )
+    pace = pace_now(probes, [one.median_s for one in timed[: len(probes)]], priced.entries)
+    timed = timed[len(probes) :]
     half = np.sqrt(sum(((one.high_s - one.low_s) / 2) ** 2 for one in timed)) / len(timed)
     mean = sum(one.median_s for one in timed) / len(timed)
-    return Quantity(
+    taken = Quantity(
         value=mean,
         how="measured",
         source=f"wall time of the routed pipeline end to end, {len(timed)} test images, {timed[0].samples} runs each",
         low=mean - half,
         high=mean + half,
     )
+    return taken, pace
 
 
 def _gallery(

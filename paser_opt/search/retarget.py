@@ -136,6 +136,7 @@ class _Retargeting:
             "val": None,
             "test": None,
             "measured_latency": None,
+            "measured_pace": None,
             "values": {},
             "started": now(),
         }

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch import nn
 
+from paser_opt.cost import Workload, pace_now, pace_probes
 from paser_opt.cost.curve import Curve
 from paser_opt.cost.predict import RoutePlan, alone, cost_per_patch, least, predict
 from paser_opt.errors import DeviceError
@@ -173,3 +175,15 @@ def test_cost_per_patch_names_what_is_missing() -> None:
     lacking = entries(screen=entry("screen", 0.01))
     with pytest.raises(DeviceError, match="energy of screen is missing \\(no meter\\): choose reward_cost"):
         cost_per_patch(lacking, PLAN, "energy", 4)
+
+
+def test_pace_is_the_median_ratio_of_networks_timed_again() -> None:
+    names = [*"dacb", "told", "split"]
+    entries = {name: entry(name, seconds) for name, seconds in zip(names, (4.0, 1.0, 3.0, 2.0, 9.0, 0.1), strict=True)}
+    told = entries["told"]
+    entries["told"] = told.model_copy(update={"latency": told.latency.model_copy(update={"how": "predicted"})})
+    steps = [Workload(name, nn.Identity(), (), 1, "" if name == "split" else "unet") for name in names]
+    probes = pace_probes(steps, entries)
+    assert [one.key for one in probes] == ["b", "c", "d"]  # of a, b, c, d, the fastest left out
+    assert pace_now(probes, [2.2, 3.0, 6.0], entries) == pytest.approx(1.1)  # of 1.1, 1 and 1.5
+    assert pace_probes(steps[-2:], entries) == [] and pace_now([], [], entries) is None

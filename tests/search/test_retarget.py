@@ -62,7 +62,7 @@ def unets(run: RunFolder) -> set[str]:
 
 def outcome(run: RunFolder):
     """All that a trial says, but for when and how long."""
-    moments = {"started", "seconds", "clock_s", "stages", "measured_latency"}
+    moments = {"started", "seconds", "clock_s", "stages", "measured_latency", "measured_pace"}
     return [trial.model_dump(exclude=moments) for trial in run.trials()]
 
 

@@ -52,6 +52,8 @@ def test_a_run_holds_what_the_report_needs(finished):
         assert sum(one.val.usage) == pytest.approx(1)
         assert one.val.cost.macs >= one.val.cost.paper_macs
         assert len(one.val.alone) == 3
+    assert all((one.measured_pace is not None) == (one.number in members) for one in trials)
+    assert 0.1 < trials[members[0]].measured_pace < 10
     measured = trials[members[0]].measured_latency
     assert measured.how == "measured"
     assert measured.value == pytest.approx(trials[members[0]].test.cost.latency_s.value, rel=0.9)

@@ -1,0 +1,27 @@
+"""How fast a machine runs now: one that others use does not keep the speed at which it was profiled."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..records import Entry
+from .workload import Workload
+
+__all__ = ["pace_now", "pace_probes"]
+
+
+def pace_probes(steps: Iterable[Workload], entries: Mapping[str, Entry]) -> list[Workload]:
+    """At most three of the networks among ``steps`` whose latency was measured, from a fast one to a slow one."""
+    networks = [load for load in steps if load.architecture and entries[load.key].latency.how == "measured"]
+    ranked = sorted(networks, key=lambda load: entries[load.key].latency.median_s)
+    return [ranked[i] for i in sorted({len(ranked) * quarter // 4 for quarter in (1, 2, 3)})] if ranked else []
+
+
+def pace_now(probes: Sequence[Workload], medians_s: Sequence[float], entries: Mapping[str, Entry]) -> float | None:
+    """Median ratio of what the probes take now to what ``entries`` says they took; None without probes.
+
+    1.1: the machine takes 10 % longer than when it was profiled.
+    """
+    then_s = [entries[load.key].latency.median_s for load in probes]
+    return statistics.median(now / then for now, then in zip(medians_s, then_s, strict=True)) if probes else None
