@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..records import Entry
 from .workload import Workload
 
-__all__ = ["pace_now", "pace_probes"]
+__all__ = ["at_profile_pace", "pace_now", "pace_probes"]
 
 
 def pace_probes(steps: Iterable[Workload], entries: Mapping[str, Entry]) -> list[Workload]:
@@ -25,3 +25,23 @@ def pace_now(probes: Sequence[Workload], medians_s: Sequence[float], entries: Ma
     """
     then_s = [entries[load.key].latency.median_s for load in probes]
     return statistics.median(now / then for now, then in zip(medians_s, then_s, strict=True)) if probes else None
+
+
+def at_profile_pace(entry: Entry, pace: float) -> Entry:
+    """An entry taken at another ``pace`` as it would stand beside the profile's others: its time divided by it.
+
+    Estimated energy is time × power and goes with it; metered energy stays as it was metered.
+    """
+    taken, energy = entry.latency, entry.energy
+    latency = taken.model_copy(
+        update={
+            "median_s": taken.median_s / pace,
+            "p95_s": taken.p95_s / pace if taken.p95_s else None,
+            "low_s": taken.low_s / pace,
+            "high_s": taken.high_s / pace,
+            "verdict": f"{taken.verdict}; the profile's others took {pace:.2f} × their time just then, divided by that",
+        }
+    )
+    if energy.how == "estimated" and energy.gross_j:
+        energy = energy.model_copy(update={"gross_j": energy.gross_j / pace})
+    return entry.model_copy(update={"latency": latency, "energy": energy})

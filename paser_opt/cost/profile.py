@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 
 from ..config import Device
@@ -17,6 +18,7 @@ from ..records import Entry, Machine, Profile, read_record
 from .bench import NOT_ASKED, Bench
 from .local import LocalBench
 from .machine import identity
+from .pace import at_profile_pace, pace_now, pace_probes
 from .remote import RemoteBench
 from .roofline import RooflineBench
 from .unprofiled import tell, uncertainty
@@ -54,9 +56,19 @@ class ProfileStore:
         self.path, self.bench, self.profile = path, bench, profile
 
     def ensure(
-        self, workloads: Sequence[Workload], *, progress: Progress, energy: bool = True, within: float = 0.0
+        self,
+        workloads: Sequence[Workload],
+        *,
+        progress: Progress,
+        energy: bool = True,
+        within: float = 0.0,
+        beside: Sequence[Workload] = (),
     ) -> dict[str, Entry]:
         """All entries of the profile, after measuring the ``workloads`` it lacks.
+
+        A machine does not keep its pace, nor does a process that has trained meanwhile. So up to three networks that
+        the profile has, of the ``workloads`` and those ``beside`` them, are timed again in turns with what is added;
+        what is added is divided by the pace they show.
 
         Those of networks not profiled are told from the others instead where that is sure ``within`` this share of
         their latency, and kept as predicted. Modules are moved to the device and put into eval mode. The file is
@@ -67,9 +79,14 @@ class ProfileStore:
         if missing:
             begun = time.monotonic()
             known = self.profile.entries
-            for entry in self.bench.measure(missing, known=known, progress=progress, energy=energy):
+            lacking = {load.key for load in missing}
+            there = {load.key: load for load in (*workloads, *beside) if load.key in known and load.key not in lacking}
+            probes = pace_probes(there.values(), known)
+            taken = iter(self.bench.measure([*probes, *missing], known=known, progress=progress, energy=energy))
+            pace = pace_now(probes, [one.latency.median_s for one in islice(taken, len(probes))], known)
+            for entry in taken:
                 now = time.monotonic()
-                self._keep({entry.key: entry}, now - begun)
+                self._keep({entry.key: at_profile_pace(entry, pace) if pace else entry}, now - begun)
                 begun = now
         return dict(self.profile.entries)
 

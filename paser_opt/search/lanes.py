@@ -267,7 +267,10 @@ class Scorer:
 
     def _ensure(self, steps: list[Workload]) -> None:
         within = self.bench.study.predict_within
-        self.costs.entries = self.bench.profile.ensure(steps, progress=self.bench.progress, within=within)
+        beside, _ = self._workloads(self.config)
+        self.costs.entries = self.bench.profile.ensure(
+            steps, progress=self.bench.progress, within=within, beside=beside
+        )
 
 
 def sweep(gain: Tensor, cost: Tensor, points: int) -> list[float]:

@@ -20,7 +20,7 @@ from ..evaluate import bootstrap, data_iou
 from ..patches import confusion
 from ..progress import Progress
 from ..records import Rivalry, StaticFront, StaticModel, TrialRecord, Versus
-from ..routing import Screen, screening
+from ..routing import Screen, screening, workloads
 from ..runs import RunFolder
 from ..train import restore_pipeline, train_whole
 from .objective import Bench, price
@@ -57,8 +57,10 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
         bench = run_bench(run, record.study, load(record.study.data, progress=progress), device, progress)
         if bench.data.fingerprint != record.data.fingerprint:
             raise RunError(f"the data has changed since {run.path} was started: search anew, then compare")
-        rows, matrices, notes = _Fronts(bench, device, run, int8).measure(static_sizes(record.study.space, models))
         trials = [trial for trial in run.trials() if trial.state == "complete" and trial.test]
+        beside = [load for trial in trials[:1] for load in _steps(trial, bench)]
+        sizes = static_sizes(record.study.space, models)
+        rows, matrices, notes = _Fronts(bench, device, run, int8).measure(sizes, beside)
         progress.stage("routes against it", len(trials))
         against = []
         for done, trial in enumerate(trials, start=1):
@@ -67,6 +69,11 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
         result = StaticFront(device=device.name, models=rows, against=against, notes=notes)
         result.write(run.static_file)
         return result
+
+
+def _steps(trial: TrialRecord, bench: Bench) -> list[Workload]:
+    data = bench.data
+    return workloads(trial.pipeline, height=data.height, width=data.width, device=bench.cost_device)[0]
 
 
 class _Fronts:
@@ -86,41 +93,57 @@ class _Fronts:
             except DeviceError as error:
                 self.notes.append(f"No int8: {error}.")
 
-    def measure(self, sizes: Sequence[tuple[int, int, float]]) -> tuple[list[StaticModel], list[Tensor], list[str]]:
-        """One row a model and precision, and its confusion matrices on test (N, K, K)."""
+    def measure(
+        self, sizes: Sequence[tuple[int, int, float]], beside: Sequence[Workload]
+    ) -> tuple[list[StaticModel], list[Tensor], list[str]]:
+        """One row a model and precision, and its confusion matrices on test (N, K, K).
+
+        All latencies first, in turns with each other and networks of the routes, ``beside``: at one pace.
+        """
+        configs = [self._config(*size) for size in sizes]
+        for profile in [self.bench.profile, *([self.int8] if self.int8 else [])]:
+            loads = [self._load(config) for config in configs]
+            profile.ensure(loads, progress=self.bench.progress, energy=False, beside=beside)
         rows, matrices = [], []
-        for size in sizes:
-            for row, matrix in self._rows(size):
+        for config in configs:
+            for row, matrix in self._rows(config):
                 rows.append(row)
                 matrices.append(matrix)
         return rows, matrices, self.notes
 
-    def _rows(self, size: tuple[int, int, float]) -> Iterator[tuple[StaticModel, Tensor]]:
-        bench, study = self.bench, self.bench.study
-        base, depth, scale = size
-        config = UNetConfig(
+    def _config(self, base: int, depth: int, scale: float) -> UNetConfig:
+        study = self.bench.study
+        return UNetConfig(
             base=base, depth=depth, scale=scale, norm=study.norm, dropout=study.dropout,
             in_channels=self.data.channels, classes=self.data.classes,
         )  # fmt: skip
+
+    def _load(self, config: UNetConfig) -> Workload:
+        data = self.data
+        return screening(config, height=data.height, width=data.width, device=self.bench.cost_device)
+
+    def _rows(self, config: UNetConfig) -> Iterator[tuple[StaticModel, Tensor]]:
+        bench, study = self.bench, self.bench.study
         model, converged = train_whole(
             config, self.data, study.training, bench.store, seed=study.seed, device=bench.training_device,
             progress=bench.progress,
         )  # fmt: skip
         model = model.to("cpu").eval()
         if not converged:
-            self.notes.append(f"base {base}, depth {depth}, scale {scale:g} still gained IoU at its end: train longer.")
+            size = f"base {config.base}, depth {config.depth}, scale {config.scale:g}"
+            self.notes.append(f"{size} still gained IoU at its end: train longer.")
         screen = Screen(model, 0, seed=0)
-        load = screening(config, height=self.data.height, width=self.data.width, device=bench.cost_device)
-        yield self._row(config, "fp32", bench.profile, load, screen)
+        key = self._load(config).key
+        yield self._row(config, "fp32", bench.profile, key, screen)
         if self.int8:
             part = self.data.pretrain
             examples = [(image[None],) for image in part.images[:INT8_EXAMPLES]]
-            yield self._row(config, "int8", self.int8, load, self.quantize(screen, examples))
+            yield self._row(config, "int8", self.int8, key, self.quantize(screen, examples))
 
     def _row(
-        self, config: UNetConfig, precision: str, profile: ProfileStore, load: Workload, screen: Callable[..., object]
+        self, config: UNetConfig, precision: str, profile: ProfileStore, key: str, screen: Callable[..., object]
     ) -> tuple[StaticModel, Tensor]:
-        entry = profile.ensure([load], progress=self.bench.progress, energy=False)[load.key]
+        entry = profile.profile.entries[key]
         matrices = {name: _matrices(screen, part, self.data.classes) for name, part in
                     (("val", self.data.val), ("test", self.data.test))}  # fmt: skip
         low, high = bootstrap(matrices["test"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,8 @@ from paser_opt.cost.machine import describe_machine, local_device
 from paser_opt.cost.profile import ProfileStore, open_profile
 from paser_opt.cost.workload import Workload
 from paser_opt.errors import DeviceError, RunError
-from paser_opt.progress import Silent
-from paser_opt.records import Profile, read_record
+from paser_opt.progress import Progress, Silent
+from paser_opt.records import Entry, Profile, read_record
 
 CPU = Device(name="here", local=True, threads=1)
 
@@ -83,6 +85,34 @@ def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
     assert new.calls == 0  # of two workloads with one key the last is measured
     assert list(both) == ["old", "new"]
     assert both["old"] == first["old"]
+
+
+def test_what_is_added_later_stands_at_the_profiles_pace(tmp_path: Path) -> None:
+    """A bench that takes twice as long at its second visit: three networks timed again say so."""
+
+    class Slowing(LocalBench):
+        pace, seen = 1.0, ()
+
+        def measure(
+            self, workloads: Sequence[Workload], *, known: Mapping[str, Entry], progress: Progress, energy: bool
+        ) -> Iterator[Entry]:
+            self.seen = [load.key for load in workloads]
+            for one in super().measure(workloads, known=known, progress=progress, energy=energy):
+                taken = {name: len(one.key) * self.pace for name in ("median_s", "low_s", "high_s")}
+                yield one.model_copy(update={"latency": one.latency.model_copy(update={**taken, "p95_s": None})})
+
+    bench = Slowing(CPU)
+    store = open_profile(tmp_path / "here.json", bench)
+    loads = [
+        replace(workload(key, nn.Conv2d(1, 2, 3)), architecture="net") for key in ("a", "bb", "ccc", "dddd", "eeeee")
+    ]
+    first = store.ensure(loads[:4], progress=Silent())
+    bench.pace = 2.0
+    both = store.ensure(loads[2:], progress=Silent(), beside=loads[:2])
+    assert bench.seen == ["bb", "ccc", "dddd", "eeeee"]
+    assert {key: both[key] for key in first} == first
+    assert both["eeeee"].latency.median_s == pytest.approx(5)
+    assert "took 2.00 × their time just then, divided by that" in both["eeeee"].latency.verdict
 
 
 def test_energy_left_out_is_measured_when_asked_for(tmp_path: Path) -> None:
