@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..compare.records import Comparison
-from ..records import Profile, StaticFront, TrialRecord
+from ..records import Profile, StaticFront
 from ..report import words
 from ..report.findings import findings
 from ..report.info import Info
@@ -93,7 +93,7 @@ def _front(info: Info) -> Sheet:
                 words.figure("iou", point.iou.value) if point.iou else None,
                 words.span(evaluation.iou, evaluation.iou_low, evaluation.iou_high) if trial.test else None,
                 words.quantity("latency", evaluation.cost.latency_s),
-                _measured(trial),
+                words.end_to_end(trial.measured_latency, trial.measured_pace) if trial.measured_latency else None,
                 evaluation.cost.gflops,
                 evaluation.random.difference if evaluation.random else None,
                 words.usage(evaluation.usage),
@@ -116,13 +116,6 @@ def _front(info: Info) -> Sheet:
         ],
         rows=rows,
     )
-
-
-def _measured(trial: TrialRecord) -> str | None:
-    if not trial.measured_latency:
-        return None
-    pace = f"; pace {trial.measured_pace:.2f} ×" if trial.measured_pace else ""
-    return words.quantity("latency", trial.measured_latency) + pace
 
 
 def _static(front: StaticFront) -> Sheet:

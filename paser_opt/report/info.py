@@ -185,7 +185,7 @@ def _rows(trial: TrialRecord, val: Evaluation) -> tuple[tuple[str, str], ...]:
         parts = (f"{name} {words.figure('latency', part)}" for name, part in cost.parts_s.items())
         rows.append(("… by step", " + ".join(parts)))
     if trial.measured_latency:
-        rows.append(("… end to end", words.quantity("latency", trial.measured_latency)))
+        rows.append(("… end to end", words.end_to_end(trial.measured_latency, trial.measured_pace)))
     rows += [
         ("GFLOPs", f"{cost.gflops:.3g} full convention (2·MACs); {cost.paper_macs / 1e9:.3g} the paper's"),
         ("IoU/GFLOP", f"{val.iou_per_gflop:.3g} full convention; {val.iou_per_gflop_paper:.3g} the paper's"),

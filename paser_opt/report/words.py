@@ -10,6 +10,7 @@ from ..records import Energy, Quantity
 __all__ = [
     "HOW",
     "TITLES",
+    "end_to_end",
     "energy",
     "figure",
     "model",
@@ -90,6 +91,11 @@ def span(value: float, low: float | None, high: float | None) -> str:
 def share(part: float) -> str:
     digits = 1 if 0 < part < 0.1 or 0.99 < part < 1 else 0
     return f"{100 * part:.{digits}f}{_GAP}%"
+
+
+def end_to_end(latency: Quantity, pace: float | None) -> str:
+    """A latency as it was measured, and how the machine ran just then."""
+    return quantity("latency", latency) + (f"; profiled steps took {pace:.2f} × their time then" if pace else "")
 
 
 def quantity(objective: str, value: Quantity) -> str:
