@@ -35,6 +35,7 @@ __all__ = [
     "Precision",
     "Range",
     "RuntimeName",
+    "Size",
     "Space",
     "Study",
     "TrainConfig",
@@ -117,6 +118,13 @@ class DataConfig(Config):
         (0.34, 0.33, 0.33),
         description="shares of the training images in D_PT, D_RL, D_FT (paper: 0.34/0.33/0.33)",
     )
+    folds: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="2 or more, instead of parts: D_PT and D_RL are both all training images, and the reward on each "
+        "is that of UNets trained on the other folds",
+    )
     holdout: tuple[float, float] = Field(
         (0.15, 0.15), description="shares of val and test where the data brings no split of its own"
     )
@@ -129,6 +137,13 @@ class DataConfig(Config):
         if min(parts) < 0 or parts[0] <= 0 or parts[1] <= 0 or abs(sum(parts) - 1) > 1e-6:
             raise ValueError(f"parts {parts} must be ≥ 0 (the first two > 0) and sum to 1")
         return parts
+
+    @field_validator("folds")
+    @classmethod
+    def _folds(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("folds = 1 leaves nothing to train on: 0 (parts) or 2 … 10")
+        return folds
 
     @field_validator("holdout")
     @classmethod
@@ -180,7 +195,11 @@ class TrainConfig(Config):
     policy_epochs: int = Field(200, ge=1, description="paper: 200")
     finetune_epochs: int = Field(5, ge=0, description="0 leaves the stage out")
     pretrain_batch: int = Field(32, ge=1, description="patches (paper: 32)")
-    distill_batch: int = Field(2, ge=1, description="whole images")
+    distill_batch: int = Field(2, ge=1, description="whole images, or windows")
+    windows: Grid = Field(
+        (1, 1),
+        description="f_0, and single UNets, train on windows of 1/rows x 1/columns of an image; 1x1: whole images",
+    )
     learning_rate: float = Field(4e-3, gt=0, description="UNets; AdamW, one cycle (paper: Adam 1e-4)")
     policy_learning_rate: float = Field(3e-3, gt=0)
     finetune_learning_rate: float = Field(3e-4, gt=0)
@@ -204,7 +223,9 @@ class TrainConfig(Config):
         "it, half accuracy",
     )
     charge_f0: bool = Field(False, description="charge C(0) for keeping f_0 (paper: it has run anyway: 0)")
-    crops: Literal["random", "grid"] = Field("random", description="patches f_i train on: anywhere, or the grid's")
+    crops: Literal["random", "hard", "grid"] = Field(
+        "random", description="patches f_i train on: anywhere, where f_0 misses most, or the grid's"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where it is fast")
 
 
@@ -231,7 +252,14 @@ class PipelineConfig(Config):
             raise ValueError(f'f_1 … must have {inside} input channels at context = "{self.context}"')
         if self.context == "screen" and self.distill_weight > 0:
             raise ValueError('context = "screen" trains f_0 first, without a teacher: distill_weight must be 0')
+        if self.training.crops == "hard" and self.distill_weight > 0:
+            raise ValueError('crops = "hard" trains f_0 first, without a teacher: distill_weight must be 0')
         return self
+
+    @property
+    def screen_first(self) -> bool:
+        """Whether f_0 is trained before f_1 …, without a teacher."""
+        return self.context == "screen" or self.training.crops == "hard"
 
 
 # --- the search space ---------------------------------------------------------------------------------
@@ -269,6 +297,14 @@ class ModelSpace(Config):
     base: Annotated[tuple[Base, ...], BeforeValidator(_listed), Field(min_length=1)]
     depth: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)]
     scale: Annotated[tuple[Scale, ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
+
+
+class Size(Config):
+    """The size of one UNet."""
+
+    base: Base
+    depth: Depth
+    scale: Scale = 1.0
 
 
 class Space(Config):
@@ -338,12 +374,24 @@ class Study(Config):
     norm: Literal["instance", "group", "batch", "none"] = "instance"
     dropout: float = Field(0.5, ge=0, lt=1)
     space: Space
+    static: tuple[Size, ...] = Field(
+        (), description="single UNets of the static front; empty: sizes that span the space, and half scale"
+    )
     budget: Budget = Budget()
     rungs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.3, 1.0),
         description="shares of the epochs, rising, at which a trial is stopped unless it does well; 1: all of them, "
         "before fine-tuning; [] for none",
     )
+
+    @model_validator(mode="after")
+    def _extent(self) -> Study:
+        if self.training.windows != (1, 1) and self.norm in ("instance", "group"):
+            raise ValueError(
+                f'norm = "{self.norm}" takes its statistics over the extent it sees, and f_0 runs on whole images: '
+                'choose norm = "batch", or training.windows = "1x1"'
+            )
+        return self
 
     @field_validator("rungs")
     @classmethod

@@ -41,6 +41,8 @@ def _chunks(count: int, pixels: int, device: torch.device) -> Iterator[slice]:
 @torch.inference_mode()
 def image_probability(model: UNet, images: Tensor, *, samples: int, precision: str, seed: int) -> Tensor:
     """p̄ of f_0 for images (N, C, H, W) → (N, K, H, W) float32; ``seed`` of the dropout masks."""
+    if not len(images):
+        return images.new_zeros(0, model.config.classes, *images.shape[-2:])
     pixels = images[0, 0].numel() * max(samples, 1)
     probability = MonteCarlo(model, samples, seed)
     with autocast(precision, images.device):

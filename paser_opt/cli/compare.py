@@ -24,6 +24,12 @@ def command(
     trial: TrialNumber = None,
     seeds: Seeds = 1,
     points: Annotated[int, typer.Option(min=2, max=64, help="Values of λ each router is fitted for.")] = 12,
+    models: Annotated[
+        int,
+        typer.Option(
+            min=0, max=16, help="Widths of single UNets on whole images, where the study names none; 0: none."
+        ),
+    ] = 6,
     reinforce: Reinforce = True,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: compare/ in the run).")] = None,
     json: Json = False,
@@ -42,7 +48,7 @@ def command(
     from ..search import Effort, compare_run, compare_study
     from .live import console, watching
 
-    effort = Effort(seeds=seeds, points=points, reinforce=reinforce)
+    effort = Effort(seeds=seeds, points=points, static=models, reinforce=reinforce)
     if Path(target).is_dir():
         run = RunFolder.open(Path(target))
         chosen = chosen_trial(run, trial)
@@ -70,9 +76,11 @@ def _tables(found: Comparison) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    from ..report.versus import headline
+    from ..report.versus import headline, said_of_routing
 
-    return Group(_at_cost(found), _fronts(found), Text("\n".join([headline(found), *found.notes])))
+    return Group(
+        _at_cost(found), _fronts(found), Text("\n".join([headline(found), *said_of_routing(found), *found.notes]))
+    )
 
 
 def _table(title: str, *names: str) -> Table:

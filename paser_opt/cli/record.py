@@ -42,9 +42,10 @@ def command(
     total = trials or chosen.trials
     made_by = f"paser-opt record {chosen.name} --seeds {seeds} --trials {total} --models {models}"
     made_by += "" if reinforce else " --no-reinforce"
+    effort = Effort(seeds=seeds, static=models, reinforce=reinforce)
     with watching(f"study of record: {chosen.name}", quiet=quiet, timeout_s=chosen.timeout_s) as watcher:
         done = record_study(
-            chosen, folder, out, device=device, effort=Effort(seeds=seeds, reinforce=reinforce), trials=total,
+            chosen, folder, out, device=device, effort=effort, trials=total,
             models=models, command=made_by, watcher=watcher, say=(lambda step: None) if quiet else console.print,
         )  # fmt: skip
     if json:

@@ -44,6 +44,12 @@ class Points:
         """Mean cost of an image at each point (L,)."""
         return self.costs[axis].double().mean(dim=1)
 
+    def at(self, place: int) -> Points:
+        """One operating point alone."""
+        one = slice(place, place + 1)
+        costs = {axis: cost[one] for axis, cost in self.costs.items()}
+        return Points(self.matrices[one], costs, self.macs_paper[one], self.usage[one], self.labels[one])
+
     @classmethod
     def joined(cls, parts: Sequence[Points]) -> Points:
         first = parts[0]

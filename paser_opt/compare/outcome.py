@@ -12,12 +12,12 @@ from torch import Tensor
 from ..evaluate import resampled_iou
 from ..records import Quantity
 from .curves import Points, at_budget, hypervolume
-from .records import AXES, Axis, Difference, FrontPoint, RouterResult
+from .records import AXES, Axis, Difference, FrontPoint, PerGflop, RouterResult
 from .statistics import Resamples, Statistic, compared, estimated, value
 
-__all__ = ["Box", "Group", "Lane", "box", "budgets", "cost_of", "iou_of", "results"]
+__all__ = ["Box", "Group", "Lane", "box", "budgets", "cost_of", "iou_of", "per_gflop", "results"]
 
-Group = Literal["pipeline", "single model", "random", "rule", "learned", "oracle"]
+Group = Literal["pipeline", "single model", "static", "random", "rule", "learned", "oracle"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def box(seeds: Seeds, axis: Axis) -> Box:
     """From the worst IoU and the dearest routed point to the best IoU, the oracle's included, and the cheapest."""
     lanes = [lane for lanes in seeds for lane in lanes.values()]
     iou = torch.cat([lane.test.iou() for lane in lanes])
-    routed = torch.cat([lane.test.cost(axis) for lane in lanes if lane.group != "single model"])
+    routed = torch.cat([lane.test.cost(axis) for lane in lanes if lane.group not in ("single model", "static")])
     cheapest = min(lane.test.cost(axis).min().item() for lane in lanes)
     return Box((iou.min().item(), routed.max().item()), (iou.max().item(), cheapest))
 
@@ -83,7 +83,7 @@ def results(
     oracle: str,
     energy: Quantity,
 ) -> list[RouterResult]:
-    """Every router against ``pipeline`` at the pipeline's cost, its front against that of ``learned``.
+    """Every router against ``pipeline`` at the pipeline's cost; its front, and its IoU at budgets, against ``learned``.
 
     ``spent``: the budgets of budgets(). ``random`` and ``oracle`` name the lanes that the share captured is taken
     between. ``energy``: origin of the joules, or why there are none.
@@ -126,16 +126,25 @@ def results(
             front=[point for seed, lane in enumerate(lanes) for point in _front(lane, seed, axis)],
         )
     baselines = [name for name, one in found.items() if name != pipeline and one.group != "oracle"]
+    several = [name for name, one in found.items() if len({point.label for point in one.front}) > 1]
     against = compared(
         {
             name: (found[pipeline].iou.value - found[name].iou.value, iou_draws[pipeline] - iou_draws[name])
             for name in baselines
         }
     )
-    fronts = _front_differences(found, volume_draws, learned, [name for name in baselines if name != learned])
+    at = _budget_differences(
+        {name: [lanes[name] for lanes in seeds] for name in several}, spent, resamples, learned, axis
+    )
+    fronts = _front_differences(
+        found, volume_draws, learned, [name for name in several if name != learned and name in baselines]
+    )
     for name, one in found.items():
         one.against = against.get(name)
         one.front_against = fronts.get(name, {})
+        one.at_against = at.get(name, [])
+        if one.group == "static":
+            continue  # no route: there is no share of the oracle's
         if one.equal_cost or name == pipeline:
             one.captured = _captured(one.iou.value, found[random].iou.value, found[oracle].iou.value)
         if len({point.label for point in one.front}) > 1:
@@ -150,8 +159,7 @@ def _front_differences(
     learned: str,
     baselines: Sequence[str],
 ) -> dict[str, dict[Axis, Difference]]:
-    several = [name for name in baselines if len({point.label for point in found[name].front}) > 1]
-    by_name: dict[str, dict[Axis, Difference]] = {name: {} for name in several}
+    by_name: dict[str, dict[Axis, Difference]] = {name: {} for name in baselines}
     for axis in AXES:
         if axis not in draws[learned]:
             continue
@@ -159,12 +167,83 @@ def _front_differences(
         differences = compared(
             {
                 name: (mine - found[name].hypervolume[axis].value, draws[learned][axis] - draws[name][axis])
-                for name in several
+                for name in baselines
             }
         )
         for name, difference in differences.items():
             by_name[name][axis] = difference
     return by_name
+
+
+def _budget_differences(
+    lanes: Mapping[str, Sequence[Lane]], spent: Sequence[float], resamples: Resamples, learned: str, axis: Axis
+) -> dict[str, list[Difference | None]]:
+    """Router → at each budget the IoU of ``learned`` less its own, Holm over the routers; None where either cannot be
+    that cheap."""
+    by_name: dict[str, list[Difference | None]] = {name: [] for name in lanes if name != learned}
+    for budget in spent:
+        met = {name: [lane.at(axis, budget) for lane in of_seed] for name, of_seed in lanes.items()}
+        whole = {name: [iou_of(one) for one in points if one] for name, points in met.items() if None not in points}
+        images = [lane.test.matrices.shape[1] for lane in lanes[learned]]
+        drawn = {name: (value(of_seed, images), resamples.values(of_seed)) for name, of_seed in whole.items()}
+        mine = drawn.pop(learned, None)
+        found = compared({name: (mine[0] - one[0], mine[1] - one[1]) for name, one in drawn.items()}) if mine else {}
+        for name, differences in by_name.items():
+            differences.append(found.get(name))
+    return by_name
+
+
+def per_gflop(seeds: Seeds, resamples: Resamples, *, pipeline: str, learned: str, static: str) -> list[PerGflop]:
+    """The pipeline, and the operating point of ``learned`` that gains most, over the best single UNet of ``static``.
+
+    Figures are means over seeds; points and sizes are matched by their place.
+    """
+    images = [lanes[pipeline].test.matrices.shape[1] for lanes in seeds]
+    rivals = [lanes[static].test for lanes in seeds]
+    rival_iou, rival_gflops = _figures(rivals)
+
+    def against(name: str, place: int, chosen: Literal["val", "test"]) -> PerGflop:
+        points = [lanes[name].test for lanes in seeds]
+        iou, gflops = (one[place].item() for one in _figures(points))
+        reaching = [i for i in range(len(rival_iou)) if rival_iou[i] >= iou]
+        among = reaching or [int(rival_iou.argmax())]
+        rival = max(among, key=lambda i: (rival_iou[i] / rival_gflops[i]).item())
+        mine, other = (
+            [_iou_per_gflop(one.at(i)) for one in of_seed] for of_seed, i in ((points, place), (rivals, rival))
+        )
+        gain = value(mine, images) / value(other, images) - 1
+        return PerGflop(
+            router=name,
+            operating=points[0].labels[place],
+            chosen=chosen,
+            iou=iou,
+            gflops=gflops,
+            rival=rivals[0].labels[rival],
+            rival_iou=rival_iou[rival].item(),
+            rival_gflops=rival_gflops[rival].item(),
+            reached=bool(reaching),
+            gain=estimated(gain, resamples.values(mine) / resamples.values(other) - 1),
+        )
+
+    routed = [
+        i for i in range(len(seeds[0][learned].test.labels)) if _sends_on([one[learned].test for one in seeds], i)
+    ]
+    found = [against(pipeline, 0, "val")]
+    if routed:
+        found.append(max((against(learned, i, "test") for i in routed), key=lambda one: one.gain.value))
+    return found
+
+
+def _figures(points: Sequence[Points]) -> tuple[Tensor, Tensor]:
+    """IoU and GFLOPs of each operating point (L,), means over seeds."""
+    each = [torch.stack([one.iou(), one.cost("gflops")]) for one in points]
+    iou, gflops = torch.stack(each).mean(dim=0)
+    return iou, gflops
+
+
+def _sends_on(points: Sequence[Points], place: int) -> bool:
+    """Whether one patch in a hundred does not stay with f_0."""
+    return sum(1 - one.usage[place, 0].item() for one in points) / len(points) >= 0.01
 
 
 def iou_of(point: Points) -> Statistic:

@@ -16,6 +16,7 @@ __all__ = [
     "Equivalence",
     "Estimate",
     "FrontPoint",
+    "PerGflop",
     "RouterResult",
     "Verdict",
 ]
@@ -78,7 +79,7 @@ class RouterResult(Record):
     """One router on test. Where it has several operating points, it is shown at the pipeline's own cost."""
 
     name: str
-    group: Literal["pipeline", "single model", "random", "rule", "learned", "oracle"]
+    group: Literal["pipeline", "single model", "static", "random", "rule", "learned", "oracle"]
     operating: str = Field(description="which operating point, or mix of two, the figures are of")
     equal_cost: bool = Field(description="False: it cannot be run at the pipeline's cost, so it is shown at its own")
     iou: Estimate
@@ -99,9 +100,29 @@ class RouterResult(Record):
     hypervolume: dict[Axis, Estimate] = Field(description="share of the box between reference and ideal point")
     front: list[FrontPoint]
     against: Difference | None = Field(None, description="IoU of the pipeline less this one's")
+    at_against: list[Difference | None] = Field(
+        default_factory=list, description="at Comparison.budgets, IoU of priced gains less this one's"
+    )
     front_against: dict[Axis, Difference] = Field(
         default_factory=dict, description="hypervolume of the front of priced gains less this one's"
     )
+
+
+class PerGflop(Record):
+    """IoU/GFLOP of one operating point over that of the best single UNet of equal or better IoU; full convention."""
+
+    router: str
+    operating: str
+    chosen: Literal["val", "test"] = Field(description="what chose the operating point; by test it is optimistic")
+    iou: float
+    gflops: float
+    rival: str = Field(
+        description="single UNet of the static front with the most IoU/GFLOP among those of its IoU or more"
+    )
+    rival_iou: float
+    rival_gflops: float
+    reached: bool = Field(description="False: no single UNet reaches its IoU; the rival is the one with the highest")
+    gain: Estimate = Field(description="relative: 1.74 is +174 %")
 
 
 class Comparison(Record):
@@ -120,6 +141,10 @@ class Comparison(Record):
     resamples: int
     created: str
     routers: list[RouterResult]
+    per_gflop: list[PerGflop] = Field(default_factory=list)
+    uneven: float | None = Field(
+        None, description="smallest share of the test patches with 80 % of what the best choice gains; mean over seeds"
+    )
     notes: list[str] = Field(default_factory=list)
 
     def router(self, name: str) -> RouterResult:

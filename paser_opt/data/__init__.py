@@ -2,7 +2,7 @@
 
     source (folder, mnist, synthetic)  →  train / val / test, images in [0, 1]
     corruption, if one is named        →  the same, disturbed
-    seeded split of train              →  D_PT / D_RL / D_FT, disjoint
+    seeded split of train              →  D_PT / D_RL / D_FT, disjoint; or folds, that take turns as D_RL
     mean and std of train              →  standardised images
 
 A new kind of data is one file with a ``read(config, progress) -> Splits``, one entry in DATASETS and its name
@@ -12,6 +12,7 @@ in DataConfig.kind. Everything follows from DataConfig alone; ``fingerprint`` sa
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -48,7 +49,7 @@ DATASETS: dict[str, Source] = {
     "mnist": Source(mnist.read, frozenset({"path", "size", "count", "digits", "target", "holdout"})),
 }
 
-COMMON = frozenset({"kind", "classes", "corruption", "severity", "flips", "parts", "seed"})
+COMMON = frozenset({"kind", "classes", "corruption", "severity", "flips", "parts", "folds", "seed"})
 PARTS = ("pretrain", "policy", "finetune", "val", "test")
 STAGE_DRAWS = 6  # names the stream of the seed that divides the training images; another value is another split
 
@@ -68,6 +69,23 @@ class SegmentationData:
     std: tuple[float, ...]  # (C,)
     fingerprint: str
     flips: str
+    folds: int = 0
+    """2 or more: D_PT and D_RL are both all training images, cut into as many folds."""
+
+    @property
+    def training(self) -> Part:
+        """All training images."""
+        return self.pretrain if self.folds else Part.joined(self.pretrain, self.policy, self.finetune)
+
+    def without_folds(self) -> list[SegmentationData]:
+        """The data for each fold: D_RL is the fold, D_PT all other training images."""
+        ends = np.linspace(0, len(self.pretrain), self.folds + 1).round().astype(int).tolist()
+        every = range(len(self.pretrain))
+        return [
+            replace(self, folds=0, policy=self.pretrain.take(every[start:end]),
+                    pretrain=self.pretrain.take([*every[:start], *every[end:]]))
+            for start, end in itertools.pairwise(ends)
+        ]  # fmt: skip
 
     @property
     def classes(self) -> int:
@@ -128,12 +146,14 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
             replace(part, images=corrupt(part.images, config.corruption, config.severity, generator))
             for part in (train, val, test)
         )
-    stages = divide(
-        len(train),
-        config.parts,
-        ("D_PT", "D_RL", "D_FT"),
-        np.random.default_rng((config.seed, STAGE_DRAWS)),
-    )
+    draws = np.random.default_rng((config.seed, STAGE_DRAWS))
+    if config.folds:
+        if len(train) < config.folds:
+            raise DataError(f"{len(train)} training images are too few for folds = {config.folds}; lower it")
+        every = draws.permutation(len(train)).tolist()
+        stages = [every, every, []]
+    else:
+        stages = divide(len(train), config.parts, ("D_PT", "D_RL", "D_FT"), draws)
     mean, std = _mean_and_std(train.images)
     parts = dict(zip(PARTS, (*(train.take(indices) for indices in stages), val, test), strict=True))
     _check_labels(parts)
@@ -144,6 +164,7 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
         std=std,
         fingerprint=_fingerprint(parts),
         flips=config.flips,
+        folds=config.folds,
         **{name: replace(part, images=_standardise(part.images, mean, std)) for name, part in parts.items()},
     )
 

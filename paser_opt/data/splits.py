@@ -30,6 +30,14 @@ class Part:
     def to(self, device: torch.device) -> Part:
         return replace(self, images=self.images.to(device), masks=self.masks.to(device))
 
+    @classmethod
+    def joined(cls, *parts: Part) -> Part:
+        return cls(
+            torch.cat([part.images for part in parts]),
+            torch.cat([part.masks for part in parts]),
+            tuple(name for part in parts for name in part.names),
+        )
+
     def take(self, indices: Sequence[int]) -> Part:
         """The images at ``indices``, in that order."""
         chosen = torch.tensor(indices, dtype=torch.long)

@@ -2,9 +2,10 @@
 
 Packed grains of active material, pores in the gaps between them, specks of carbon binder clinging to the pores, at
 the area fractions of FRACTIONS on average. Difficulty is uneven within an image: where the section is well polished
-the phases differ by grey level; in patches that are not, grains are finer, greys run together, and the phases
-differ by texture (lamellae in the grains, powder seen through the pores, fine specks of carbon) under stronger
-blur and noise. ``difficulty`` sets the share and the strength of those patches.
+the phases differ by grey level; in patches that are not, grains are finer, greys are the same, and the phases
+differ by texture alone (lamellae in the grains, powder seen through the pores, fine specks of carbon), under more
+noise. ``difficulty`` sets the share and the strength of those patches. Texture takes a network with many filters at
+full resolution, grey level next to none: so there is something to route for.
 
 No physics of electrons: every term is a picture of its effect, chosen by eye.
 """
@@ -31,7 +32,7 @@ SMALLEST = 16  # fewer pixels hold no grain
 FRACTIONS = {"binder": 0.037, "pore": 0.103, "active": 0.86}
 BINDER, PORE, ACTIVE = range(3)
 GREY = np.array([0.44, 0.2, 0.7])  # of the phases where the section is well polished
-HARD_GREY = np.array([0.5, 0.46, 0.55])  # and where it is not
+HARD_GREY = np.array([0.48, 0.48, 0.5])  # and where it is not: texture is what tells them apart
 
 
 def read(config: DataConfig, progress: Progress) -> Splits:
@@ -62,12 +63,15 @@ def micrograph(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """One image and its mask, both (height, width)."""
     shape = (height, width)
-    place, powder, sprinkle, clump, drift, *warp = _smooth(rng, shape, (14, 1.1, 2.2, 6, 12, 5, 5))
+    large = max(1.0, min(shape) / DEFAULT_SIZE[0])  # a larger image shows the same section, magnified
+    place, powder, sprinkle, clump, drift, *warp = _smooth(
+        rng, shape, (20 * large, 1.1, 2.2 * large, 6 * large, 12 * large, 5 * large, 5 * large)
+    )
     strength = 0.5 + 0.5 * difficulty
     hard = strength * _share(place, 0.6 * difficulty)
 
-    coarse = _grains(shape, 26, [2.5 * one for one in warp], rng)
-    fine = _grains(shape, 15, [1.5 * one for one in warp], rng)
+    coarse = _grains(shape, 26 * large, [2.5 * large * one for one in warp], rng)
+    fine = _grains(shape, 15 * large, [1.5 * large * one for one in warp], rng)
     grains = [np.where(hard > 0.3, one, other) for one, other in zip(fine, coarse, strict=True)]
     border, orientation, tone = grains
 
@@ -79,15 +83,15 @@ def micrograph(
     speck = _smooth(rng, shape, (0.6,))[0]
     easy = GREY[mask] + np.where(mask == ACTIVE, 0.05 * tone, 0.025 * powder)
     easy -= 0.1 * (mask == ACTIVE) * np.exp(-(((border - 0.02) / 0.03) ** 2))  # touching grains
-    texture = np.choose(mask, [0.1 * speck, 0.09 * powder, 0.08 * lamellae + 0.03 * tone])
+    texture = np.choose(mask, [0.2 * speck, 0.16 * powder, 0.16 * lamellae + 0.03 * tone])
     rough = HARD_GREY[mask] + texture
-    image = _blur(easy, 0.7) * (1 - hard) + _blur(rough, 0.9) * hard
+    image = _blur(easy, 0.7) * (1 - hard) + _blur(rough, 0.7) * hard
 
     tilt = rng.normal(size=2)
     shading = tilt[0] * (rows / height - 0.5) + tilt[1] * (columns / width - 0.5)
     image = (image * (1 + 0.08 * shading)).clip(0.02, 1)
     noise = rng.standard_normal(shape)
-    image = image + noise * np.sqrt(0.0012 * image * (1 + 2 * hard) + 0.015**2)
+    image = image + noise * np.sqrt(0.0012 * image * (1 + 0.5 * hard) + 0.015**2)
     return (image * 255).round().clip(0, 255).astype(np.uint8), mask
 
 

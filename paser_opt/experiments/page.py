@@ -9,7 +9,7 @@ from ..records import Profile, StaticFront
 from ..report import words
 from ..report.findings import findings
 from ..report.info import Info
-from ..report.versus import headline
+from ..report.versus import headline, said_of_routing
 from .records import Cell, Column, ExperimentRecord, Origin, Sheet
 from .sheets import listed, markdown, markdown_table
 
@@ -40,7 +40,7 @@ def study_page(info: Info, comparison: Comparison, experiments: Sequence[Experim
     if info.static:
         parts += ["## Single UNets on whole images", markdown(_static(info.static)), markdown(_against(info.static))]
     parts += [f"## Routers on trial {origin.trial}", f"{headline(comparison)}.", markdown(_routers(comparison))]
-    parts.append(listed(comparison.notes))
+    parts.append(listed([*said_of_routing(comparison), *comparison.notes]))
     for record in experiments:
         question = f"{_capital(record.question)}. Alone: `{'; '.join(record.origin.commands)}`."
         parts += [f"## {_capital(record.name)}", question, *_experiment(record, level=3)]
@@ -157,6 +157,7 @@ def _routers(comparison: Comparison) -> Sheet:
             one.captured,
             one.against,
             *one.iou_at,
+            *(one.at_against or [None] * len(comparison.budgets)),
             one.hypervolume[axis],
             one.front_against.get(axis),
         ]
@@ -172,6 +173,10 @@ def _routers(comparison: Comparison) -> Sheet:
         Column(name="pipeline less this", kind="difference"),
     ]
     columns += [Column(name=f"IoU at {words.figure(axis, at)}", kind="iou") for at in comparison.budgets]
+    columns += [
+        Column(name=f"priced gains less this at {words.figure(axis, at)}", kind="difference")
+        for at in comparison.budgets
+    ]
     columns += [
         Column(name="hypervolume", kind="ratio"),
         Column(name="priced gains' front less this", kind="difference"),

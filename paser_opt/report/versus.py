@@ -19,10 +19,13 @@ from .figures import MODEL_COLOURS, axis_title, plain_layout
 from .page import filled
 from .sections import Cell, section, table
 
-__all__ = ["comparison_csv", "difference_text", "fronts_figure", "headline", "write_comparison"]
+__all__ = ["comparison_csv", "difference_text", "fronts_figure", "headline", "said_of_routing", "write_comparison"]
 
 BASELINE = "entropy threshold"
 """PaSeR's open question: does a learned route beat this one?"""
+STATIC = "static front"
+EVEN = 0.4
+"""Share of the patches with 80 % of the gain from which on difficulty is called even; all alike would be 0.8."""
 SI: dict[Axis, str] = {"gflops": "gflops", "latency": "s", "energy": "j"}
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "pentagon", "hexagon", "triangle-down")
 
@@ -60,6 +63,67 @@ def headline(found: Comparison) -> str:
         "not told apart": "The pipeline is not told apart from",
     }[rival.against.verdict]
     return f"{said} the {BASELINE} at {at}: IoU {own.iou.value:.3f} against {rival.iou.value:.3f}"
+
+
+def said_of_routing(found: Comparison) -> list[str]:
+    """In words: how uneven the difficulty is, what is to be gained, whether to route, and what to deploy instead."""
+    said = []
+    learned = found.router("priced gains")
+    random, oracle = found.router("random"), found.router("oracle per budget")
+    if found.uneven is not None:
+        said.append(
+            f"Difficulty: {words.share(found.uneven)} of the patches hold 80 % of all that a larger model could gain"
+            + ("; it is spread too evenly for a route to save much." if found.uneven > EVEN else ".")
+        )
+    for at, chance, best, captured in zip(
+        found.budgets, random.iou_at, oracle.iou_at, learned.captured_at or [None] * len(found.budgets), strict=True
+    ):
+        if chance is None or best is None:
+            continue
+        said.append(
+            f"Within {words.figure(found.axis, at)} the oracle gains {best - chance:+.3f} IoU over random routes"
+            + ("." if captured is None else f"; predicted gains capture {words.share(captured)} of it.")
+        )
+    return said + _said_of_static(found)
+
+
+def _said_of_static(found: Comparison) -> list[str]:
+    static = next((one for one in found.routers if one.name == STATIC), None)
+    if static is None:
+        return []
+    learned = found.router("priced gains")
+    said, verdicts = [], []
+    for at, mine, other, difference in zip(
+        found.budgets, learned.iou_at, static.iou_at, static.at_against, strict=True
+    ):
+        if difference is None:
+            continue
+        verdicts.append(difference.verdict)
+        said.append(
+            f"Within {words.figure(found.axis, at)} routes reach IoU {mine:.3f}, single UNets trained on whole images "
+            f"{other:.3f}: {difference_text(difference)}."
+        )
+    best = max((point for point in static.front if point.kept), key=lambda point: point.iou)
+    if "better" not in verdicts:
+        said.append(
+            "No budget is shown at which a route earns its cost: deploy a single UNet, such as "
+            f"{best.label} (IoU {best.iou:.3f} at {words.valued(found.axis, best.costs[found.axis])})."
+        )
+    elif "worse" in verdicts:
+        said.append("Route where it is better; elsewhere deploy a single UNet.")
+    else:
+        said.append("Routing earns its cost here.")
+    for one in found.per_gflop:
+        rival = f"{one.rival} (IoU {one.rival_iou:.3f}, {one.rival_gflops:.3g} GFLOPs)"
+        gain = f"{one.gain.value:+.0%} ({one.gain.low:+.0%} … {one.gain.high:+.0%})"
+        reached = (
+            "the best single UNet of its IoU or more" if one.reached else "the best single UNet, which is below it"
+        )
+        said.append(
+            f"IoU/GFLOP of {one.router}, {one.operating} (IoU {one.iou:.3f}, {one.gflops:.3g} GFLOPs; chosen on "
+            f"{one.chosen}): {gain} over {reached}, {rival}."
+        )
+    return said
 
 
 def difference_text(difference: Difference) -> str:
@@ -107,6 +171,8 @@ def _flat(found: Comparison, one: RouterResult) -> dict[str, Any]:
     for i, ends in enumerate(zip(found.budgets, one.iou_at, captured, strict=True), start=1):
         names = (f"budget_{i}_{SI[found.axis]}", f"iou_at_budget_{i}", f"captured_at_budget_{i}")
         row |= dict(zip(names, ends, strict=True))
+    for i, other in enumerate(one.at_against or [None] * len(found.budgets), start=1):
+        row |= _flat_difference(f"priced_less_this_at_budget_{i}", other)
     for axis, volume in one.hypervolume.items():
         row |= {f"hypervolume_{axis}": volume.value, f"hypervolume_{axis}_low": volume.low}
         row[f"hypervolume_{axis}_high"] = volume.high
@@ -143,7 +209,8 @@ def _page(found: Comparison) -> str:
         f"equal {words.TITLES[found.axis]}",
         f"made {found.created}",
     ]
-    notes = "".join(f'<li class="note">{html.escape(note)}</li>' for note in found.notes)
+    notes = "".join(f"<li>{html.escape(text)}</li>" for text in said_of_routing(found))
+    notes += "".join(f'<li class="note">{html.escape(note)}</li>' for note in found.notes)
     return filled(
         title=f"{found.title} – routers compared",
         study=found.title,
@@ -218,6 +285,7 @@ def _fronts_table(found: Comparison) -> str:
     axes = list(found.reference)
     head = ["router", *(f"hypervolume, {words.TITLES[axis]}" for axis in axes)]
     head += [f"priced gains less this, {words.TITLES[axis]}" for axis in axes]
+    head += [f"priced gains less this at {words.figure(found.axis, at)}" for at in found.budgets]
     head += [f"gain captured at {words.figure(found.axis, at)}" for at in found.budgets]
     rows: list[Sequence[Cell]] = []
     for one in found.routers:
@@ -227,6 +295,8 @@ def _fronts_table(found: Comparison) -> str:
         for axis in axes:
             other = one.front_against.get(axis)
             row.append((difference_text(other), other.difference) if other else ("–", None))
+        for difference in one.at_against or [None] * len(found.budgets):
+            row.append((difference_text(difference), difference.difference) if difference else ("–", None))
         for part in one.captured_at or [None] * len(found.budgets):
             row.append((words.share(part), part) if part is not None else ("–", None))
         rows.append(row)
@@ -235,7 +305,9 @@ def _fronts_table(found: Comparison) -> str:
 
 def fronts_figure(found: Comparison, axis: Axis) -> go.Figure:
     """Test IoU over one cost: a line a router and seed through the points that val keeps, single models as marks."""
-    costs = [point.costs[axis] for one in found.routers for point in one.front if one.group != "single model"]
+    costs = [
+        point.costs[axis] for one in found.routers for point in one.front if one.group not in ("single model", "static")
+    ]
     factor, unit = words.scale(axis, max(costs))
     figure = go.Figure(layout=plain_layout())
     for i, one in enumerate(found.routers):

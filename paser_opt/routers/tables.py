@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..config import Grid, PolicyConfig
+from ..config import Grid, PipelineConfig, PolicyConfig
 from ..data import Part
 from ..evaluate import image_probability
-from ..models import build_policy
+from ..models import UNet, build_policy
 from ..patches import IGNORE, in_context
 from ..train import ArtifactStore, Tensors, Trained, gains, routed, teacher_logits
 from .features import Describe, Features, patch_means
@@ -86,7 +86,14 @@ def labelled(
         config=trained.config.model_dump(mode="json"),
         policies=[policy.model_dump() for policy in policies],
     )
-    made = store.get_or_make(key, lambda: (_look(trained, part, policies), {})).tensors
+
+    def look() -> tuple[Tensors, dict[str, object]]:
+        pieces = [
+            _look(trained.config, models, piece, policies) for models, piece in trained.looked_at(part_name, part)
+        ]
+        return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}, {}
+
+    made = store.get_or_make(key, look).tensors
 
     def named(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): one for name, one in made.items() if name.startswith(prefix)}
@@ -97,20 +104,20 @@ def labelled(
 
 
 @torch.inference_mode()
-def _look(trained: Trained, part: Part, policies: Sequence[PolicyConfig]) -> Tensors:
+def _look(config: PipelineConfig, models: Sequence[UNet], part: Part, policies: Sequence[PolicyConfig]) -> Tensors:
     """Runs every model once more, image by image: a table of logits of a whole part would not fit into memory."""
-    config, device = trained.config, next(trained.models[0].parameters()).device
+    device = next(models[0].parameters()).device
     moved = part.to(device)
     classes, channels = config.models[0].classes, config.models[0].in_channels
     observers = {
         policy.kind: build_policy(
-            policy, models=len(trained.models), grid=config.grid, classes=classes, channels=channels, seed=0
+            policy, models=len(models), grid=config.grid, classes=classes, channels=channels, seed=0
         ).to(device)
         for policy in policies
     }
     describe = Describe(config.grid)
     probability = image_probability(
-        trained.models[0], moved.images, samples=config.mc_samples, precision="fp32", seed=config.seed
+        models[0], moved.images, samples=config.mc_samples, precision="fp32", seed=config.seed
     )
     rows: list[dict[str, Tensor]] = []
     for index in range(len(part)):
@@ -119,7 +126,7 @@ def _look(trained: Trained, part: Part, policies: Sequence[PolicyConfig]) -> Ten
         seen = in_context(image, chance, config.context)
         scores += [
             teacher_logits(model, seen, grid=config.grid, halo=config.halo, precision="fp32").float()
-            for model in trained.models[1:]
+            for model in models[1:]
         ]
         confidence, surprise = zip(*(tempered(one, mask, config.grid) for one in scores), strict=True)
         row: dict[str, Tensor] = {f"feature {name}": one for name, one in describe(image, chance).items()}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..compare.costs import CostTable, figures
@@ -41,8 +41,9 @@ from ..routers import (
 from ..routing import workloads
 from ..train import Trained
 from .objective import Bench, Priced
+from .static import SingleModels
 
-__all__ = ["ENTROPY", "LEARNED", "ORACLE", "PIPELINE", "RANDOM", "Effort", "Scorer", "sweep"]
+__all__ = ["ENTROPY", "LEARNED", "ORACLE", "PIPELINE", "RANDOM", "STATIC", "Effort", "Scorer", "sweep"]
 
 TRAININGS = 3
 """Values of λ, from low to high, that a policy is trained for which knows no other."""
@@ -50,8 +51,8 @@ DRAWS = 16
 """Random twins that are averaged."""
 BUDGETS = 24
 """Budgets the oracle is asked for."""
-PIPELINE, LEARNED, RANDOM, ORACLE, ENTROPY = (
-    "pipeline", PricedRouter.name, "random", "oracle per budget", EntropyRouter.name,
+PIPELINE, LEARNED, RANDOM, ORACLE, ENTROPY, STATIC = (
+    "pipeline", PricedRouter.name, "random", "oracle per budget", EntropyRouter.name, "static front",
 )  # fmt: skip
 KINDS: dict[Axis, CostKind] = {"gflops": "flops", "latency": "latency", "energy": "energy"}
 
@@ -63,6 +64,10 @@ class Effort:
     seeds: int = 1
     points: int = 12
     """values of λ each router is fitted for, but TRAININGS for one that trains for each"""
+    static: int = 6
+    """widths of the static front, where the study names no sizes; 0: none"""
+    int8: bool = True
+    """the static front in int8 as well"""
     reinforce: bool = True
     """train the published head by REINFORCE too: it reads f_0's maps at full size, minutes a λ on two cores"""
 
@@ -70,8 +75,17 @@ class Effort:
 class Scorer:
     """All routers on the models of one seed."""
 
-    def __init__(self, bench: Bench, priced: Priced, trained: Trained, axis: Axis, effort: Effort) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        priced: Priced,
+        trained: Trained,
+        axis: Axis,
+        effort: Effort,
+        singles: SingleModels | None = None,
+    ) -> None:
         self.bench, self.priced, self.trained, self.effort = bench, priced, trained, effort
+        self.singles = singles
         self.config, data = priced.config, bench.data
         parts = (("policy", data.policy), ("val", data.val), ("test", data.test))
         self.policies = {"pooled": PolicyConfig(), "priced": PolicyConfig(kind="priced")}
@@ -102,6 +116,7 @@ class Scorer:
                 yield f"f_{model} alone, whole image", self._single("single model", self._whole(model))
             if model:
                 yield f"f_{model} alone, patches", self._single("single model", self._patches(model))
+        yield from self._static()
         entropy = EntropyRouter(config.grid)
         learned = PricedRouter(self._priced(), self.policies["priced"])
         rules: list[tuple[Group, Router]] = [
@@ -121,6 +136,27 @@ class Scorer:
         yield f"{RANDOM}, pipeline's usage", self._single("random", self._twin(own, self.test, step))
         yield RANDOM, self._random(learned, step)
         yield ORACLE, self._oracle(step)
+
+    def _static(self) -> Iterator[tuple[str, Lane]]:
+        """Single UNets on whole images, as a front: between two of them, a coin for each image."""
+        if self.singles is None:
+            return
+        beside, _ = self._workloads(self.config)
+        with_energy = "energy" in self.costs.rising
+        self.singles.measure(beside, energy=with_energy)
+        found: dict[str, tuple[list[Points], list[Points]]] = {}
+        for row, matrices in self.singles.rows(self.config.seed):
+            costs: dict[Axis, float] = {"gflops": 2 * row.macs / 1e9, "latency": row.latency.median_s}
+            if with_energy:
+                costs["energy"] = self.singles.entry(row).energy.gross_j or math.nan
+            of_both = found.setdefault(row.precision, ([], []))
+            for split, points in zip(("val", "test"), of_both, strict=True):
+                points.append(self._constant(matrices[split], None, costs, row.macs, row.name))
+        for precision, (val, test) in found.items():
+            yield (
+                STATIC if precision == "fp32" else f"{STATIC}, {precision}",
+                self._lane("static", Points.joined(val), Points.joined(test)),
+            )
 
     def _policy(self, name: str, kind: str, objective: str) -> PolicyRouter:
         bench = self.bench
@@ -220,15 +256,25 @@ class Scorer:
         cost = alone(self.costs.entries, plan, 0, self.priced.patches)
         return self._constant(matrices.cpu(), model, figures(cost), cost.paper_macs)
 
-    def _constant(self, matrices: Tensor, model: int, costs: dict[Axis, float], macs_paper: float) -> Points:
+    def _constant(
+        self,
+        matrices: Tensor,
+        model: int | None,
+        costs: dict[Axis, float],
+        macs_paper: float,
+        label: str = "its own cost",
+    ) -> Points:
+        """A model that is run on every image alike; ``model``: which of the pipeline's, None for none of them."""
         images = len(matrices)
-        usage = F.one_hot(torch.tensor([model]), len(self.config.models)).double()
+        usage = torch.zeros(1, len(self.config.models), dtype=torch.float64)
+        if model is not None:
+            usage[0, model] = 1
         return Points(
             matrices[None],
             {axis: torch.full((1, images), cost, dtype=torch.float64) for axis, cost in costs.items()},
             torch.full((1, images), macs_paper, dtype=torch.float64),
             usage,
-            ("its own cost",),
+            (label,),
         )
 
     # --- what deciding costs --------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def suggest(trial: optuna.Trial, study: Study, *, channels: int, classes: int) -
     """The pipeline of one trial; sizes are asked only for the models that take part."""
     chosen: dict[str, Any] = {one.name: one.suggest(trial) for one in _shared(study.space)}
     in_context = chosen["context"] == "screen"
-    if in_context:  # f_0 is trained first, without a teacher
+    if in_context or study.training.crops == "hard":  # f_0 is trained first, without a teacher
         chosen["distill_weight"] = 0.0
     models = [
         UNetConfig(

@@ -12,29 +12,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Device, Space, UNetConfig
+from ..config import Device, Study, UNetConfig
 from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
 from ..data import Part, load
 from ..errors import DeviceError, RunError
 from ..evaluate import bootstrap, data_iou
 from ..patches import confusion
 from ..progress import Progress
-from ..records import Rivalry, StaticFront, StaticModel, TrialRecord, Versus
+from ..records import Entry, Rivalry, StaticFront, StaticModel, TrialRecord, Versus
 from ..routing import Screen, screening, workloads
 from ..runs import RunFolder
 from ..train import restore_pipeline, train_whole
 from .objective import Bench, price
 from .pipelines import run_bench
 
-__all__ = ["static_front", "static_sizes"]
+__all__ = ["SingleModels", "static_front", "static_sizes"]
+
+Matrices = dict[str, Tensor]
+"""Of val and test, the confusion matrices (N, K, K)."""
 
 INT8_EXAMPLES = 16
 """Training images from which int8 takes the range of activations."""
 
 
-def static_sizes(space: Space, count: int) -> list[tuple[int, int, float]]:
-    """(base, depth, scale) of ``count`` widths from the smallest to the largest of the space, the upper half of them
-    at half scale as well: at equal training, the scale of the input is the largest lever."""
+def static_sizes(study: Study, count: int) -> list[tuple[int, int, float]]:
+    """(base, depth, scale) of the study's own ``static``; without, of ``count`` widths from the smallest to the
+    largest of the space, the upper half of them at half scale as well: at equal training, the scale of the input is
+    the largest lever."""
+    if study.static:
+        return [(size.base, size.depth, size.scale) for size in study.static]
+    space = study.space
     listed = sorted((base, depth) for model in space.models for base in model.base for depth in model.depth)
     (low, shallow), (high, deep) = listed[0], listed[-1]
     high = max(high, low + 2 * (count - 1))  # widths are even, and all different
@@ -59,14 +66,15 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
             raise RunError(f"the data has changed since {run.path} was started: search anew, then compare")
         trials = [trial for trial in run.trials() if trial.state == "complete" and trial.test]
         beside = [load for trial in trials[:1] for load in _steps(trial, bench)]
-        sizes = static_sizes(record.study.space, models)
-        rows, matrices, notes = _Fronts(bench, device, run, int8).measure(sizes, beside)
+        fronts = SingleModels(bench, device, run, static_sizes(record.study, models), int8)
+        fronts.measure(beside)
+        rows, matrices = zip(*fronts.rows(record.study.seed), strict=True)
         progress.stage("routes against it", len(trials))
         against = []
         for done, trial in enumerate(trials, start=1):
-            against.append(_rivalry(trial, rows, matrices, bench))
+            against.append(_rivalry(trial, rows, [one["test"] for one in matrices], bench))
             progress.advance(done, f"trial {trial.number}")
-        result = StaticFront(device=device.name, models=rows, against=against, notes=notes)
+        result = StaticFront(device=device.name, models=list(rows), against=against, notes=fronts.notes)
         result.write(run.static_file)
         return result
 
@@ -76,11 +84,14 @@ def _steps(trial: TrialRecord, bench: Bench) -> list[Workload]:
     return workloads(trial.pipeline, height=data.height, width=data.width, device=bench.cost_device)[0]
 
 
-class _Fronts:
-    """Trains each size once, then scores and prices it as it is and in int8."""
+class SingleModels:
+    """Single UNets of ``sizes``, (base, depth, scale): measured once, trained from any seed; fp32 and int8."""
 
-    def __init__(self, bench: Bench, device: Device, run: RunFolder, int8: bool) -> None:
+    def __init__(
+        self, bench: Bench, device: Device, run: RunFolder, sizes: Sequence[tuple[int, int, float]], int8: bool
+    ) -> None:
         self.bench, self.data = bench, bench.data
+        self.configs = [self._config(*size) for size in sizes]
         self.notes: list[str] = []
         self.int8: ProfileStore | None = None
         if int8:
@@ -93,23 +104,22 @@ class _Fronts:
             except DeviceError as error:
                 self.notes.append(f"No int8: {error}.")
 
-    def measure(
-        self, sizes: Sequence[tuple[int, int, float]], beside: Sequence[Workload]
-    ) -> tuple[list[StaticModel], list[Tensor], list[str]]:
-        """One row a model and precision, and its confusion matrices on test (N, K, K).
-
-        All latencies first, in turns with each other and networks of the routes, ``beside``: at one pace.
-        """
-        configs = [self._config(*size) for size in sizes]
+    def measure(self, beside: Sequence[Workload], *, energy: bool = False) -> None:
+        """All latencies, in turns with each other and networks of the routes, ``beside``: at one pace."""
         for profile in [self.bench.profile, *([self.int8] if self.int8 else [])]:
-            loads = [self._load(config) for config in configs]
-            profile.ensure(loads, progress=self.bench.progress, energy=False, beside=beside)
-        rows, matrices = [], []
-        for config in configs:
-            for row, matrix in self._rows(config):
-                rows.append(row)
-                matrices.append(matrix)
-        return rows, matrices, self.notes
+            loads = [self._load(config) for config in self.configs]
+            profile.ensure(loads, progress=self.bench.progress, energy=energy, beside=beside)
+
+    def entry(self, row: StaticModel) -> Entry:
+        """What the model of ``row`` was measured at."""
+        profile = self.int8 if row.precision == "int8" else self.bench.profile
+        assert profile is not None
+        return profile.profile.entries[self._load(row.config).key]
+
+    def rows(self, seed: int) -> Iterator[tuple[StaticModel, Matrices]]:
+        """Of each size and precision, trained from ``seed``: a row, and its confusion matrices on val and test."""
+        for config in self.configs:
+            yield from self._rows(config, seed)
 
     def _config(self, base: int, depth: int, scale: float) -> UNetConfig:
         study = self.bench.study
@@ -122,16 +132,16 @@ class _Fronts:
         data = self.data
         return screening(config, height=data.height, width=data.width, device=self.bench.cost_device)
 
-    def _rows(self, config: UNetConfig) -> Iterator[tuple[StaticModel, Tensor]]:
+    def _rows(self, config: UNetConfig, seed: int) -> Iterator[tuple[StaticModel, Matrices]]:
         bench, study = self.bench, self.bench.study
         model, converged = train_whole(
-            config, self.data, study.training, bench.store, seed=study.seed, device=bench.training_device,
+            config, self.data, study.training, bench.store, seed=seed, device=bench.training_device,
             progress=bench.progress,
         )  # fmt: skip
         model = model.to("cpu").eval()
         if not converged:
             size = f"base {config.base}, depth {config.depth}, scale {config.scale:g}"
-            self.notes.append(f"{size} still gained IoU at its end: train longer.")
+            self.notes.append(f"{size}, seed {seed}, still gained IoU at its end: train longer.")
         screen = Screen(model, 0, seed=0)
         key = self._load(config).key
         yield self._row(config, "fp32", bench.profile, key, screen)
@@ -142,7 +152,7 @@ class _Fronts:
 
     def _row(
         self, config: UNetConfig, precision: str, profile: ProfileStore, key: str, screen: Callable[..., object]
-    ) -> tuple[StaticModel, Tensor]:
+    ) -> tuple[StaticModel, Matrices]:
         entry = profile.profile.entries[key]
         matrices = {name: _matrices(screen, part, self.data.classes) for name, part in
                     (("val", self.data.val), ("test", self.data.test))}  # fmt: skip
@@ -152,7 +162,7 @@ class _Fronts:
             macs=entry.macs, latency=entry.latency, val_iou=data_iou(matrices["val"]),
             test_iou=data_iou(matrices["test"]), test_low=low, test_high=high,
         )  # fmt: skip
-        return row, matrices["test"]
+        return row, matrices
 
 
 @torch.inference_mode()

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import optuna
+from torch import Tensor
 
-from ..compare.outcome import box, budgets, results
+from ..compare.outcome import box, budgets, per_gflop, results
 from ..compare.records import Comparison
 from ..compare.statistics import draw
 from ..config import Device, Study
@@ -19,13 +20,25 @@ from ..errors import ConfigError
 from ..progress import Progress
 from ..records import Quantity, TrialRecord
 from ..runs import RunFolder
-from .lanes import ENTROPY, LEARNED, ORACLE, PIPELINE, RANDOM, Effort, Scorer
+from .lanes import ENTROPY, LEARNED, ORACLE, PIPELINE, RANDOM, STATIC, Effort, Scorer
 from .pipelines import SeededPipeline, trial_pipeline
 from .space import first_trials, suggest
+from .static import SingleModels, static_sizes
 
-__all__ = ["Effort", "compare_run", "compare_study"]
+__all__ = ["Effort", "compare_run", "compare_study", "unevenness"]
 
 RESAMPLES = 2000
+
+
+def unevenness(gain: Tensor) -> float:
+    """Smallest share of patches with 80 % of all that the best choice gains over f_0; gain (N, P, M).
+
+    1 where nothing is gained: there is no patch to begin with.
+    """
+    best = gain.amax(dim=-1).clamp_min(0).flatten().double().sort(descending=True).values
+    if not best.sum() > 0:
+        return 1.0
+    return (int((best.cumsum(dim=0) < 0.8 * best.sum()).sum()) + 1) / len(best)
 
 
 def compare_run(
@@ -65,18 +78,25 @@ class _Maker:
 
     def comparison(self, title: str) -> Comparison:
         pipeline, lanes = self.pipeline, []
+        unsettled: list[str] = []
+        uneven: list[float] = []
         axis, trial = pipeline.axis, pipeline.trial
         for seed in range(self.effort.seeds):
             bench = pipeline.bench(seed)
             priced, trained = pipeline.trained(seed, bench)
-            scored = Scorer(bench, priced, trained, axis, self.effort)
+            sizes = static_sizes(pipeline.study, self.effort.static) if self.effort.static else []
+            singles = SingleModels(bench, pipeline.device, pipeline.run, sizes, self.effort.int8)
+            scored = Scorer(bench, priced, trained, axis, self.effort, singles)
             lanes.append(dict(scored.lanes()))
+            uneven.append(unevenness(scored.test.gain))
+            unsettled += singles.notes
         boxes = {one: box(lanes, one) for one in lanes[0][PIPELINE].test.costs}
         spent = budgets(lanes, axis, random=RANDOM, oracle=ORACLE)
         images = [one[PIPELINE].test.matrices.shape[1] for one in lanes]
         pipeline.progress.stage("bootstrap", 1)
+        resamples = draw(images, count=RESAMPLES)
         routers = results(
-            lanes, axis, spent, boxes, draw(images, count=RESAMPLES),
+            lanes, axis, spent, boxes, resamples,
             pipeline=PIPELINE, learned=LEARNED, random=RANDOM, oracle=ORACLE, energy=scored.energy,
         )  # fmt: skip
         return Comparison(
@@ -92,7 +112,11 @@ class _Maker:
             resamples=RESAMPLES,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             routers=routers,
-            notes=self._notes(scored.energy),
+            uneven=sum(uneven) / len(uneven),
+            per_gflop=per_gflop(lanes, resamples, pipeline=PIPELINE, learned=LEARNED, static=STATIC)
+            if STATIC in lanes[0]
+            else [],
+            notes=[*self._notes(scored.energy), *dict.fromkeys(unsettled)],
         )
 
     def _notes(self, energy: Quantity) -> list[str]:

@@ -1,21 +1,44 @@
-"""Stage 2: train f_0 on whole images of D_PT against labels and the stitched logits of f_m."""
+"""Stage 2: train f_0 on images of D_PT, whole or in windows, against labels and the stitched logits of f_m."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..config import Grid, TrainConfig
+from ..config import Grid, TrainConfig, UNetConfig
 from ..data import SegmentationData
 from ..evaluate import data_iou, image_probability
 from ..models import UNet, autocast
-from ..patches import confusion, hard_labels, split, stitch
+from ..patches import confusion, hard_labels, patch_size, split, stitch
 from ..progress import Progress
+from .artifacts import ArtifactStore
 from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
-from .pretrain import flip
+from .windows import draw_windows, flip
 
-__all__ = ["distill", "teacher_logits"]
+__all__ = ["distill", "distill_key", "teacher_logits"]
+
+
+def distill_key(
+    store: ArtifactStore,
+    common: Mapping[str, object],
+    model: UNetConfig,
+    training: TrainConfig,
+    *,
+    distill_weight: float = 0.0,
+    teacher: str = "",
+) -> str:
+    """What an f_0 depends on. ``common``: data, seed and device; ``teacher``: key of the logits, where β > 0."""
+    fields = (
+        "distill_epochs", "distill_batch", "windows", "learning_rate", "weight_decay", "class_weights", "precision",
+        *(("distill_loss", "temperature") if distill_weight > 0 else ()),
+    )  # fmt: skip
+    return store.key(
+        "distill", **common, model=model.model_dump(), distill_weight=distill_weight, teacher=teacher,
+        **{name: getattr(training, name) for name in fields},
+    )  # fmt: skip
 
 
 @torch.inference_mode()
@@ -42,8 +65,11 @@ def distill(
     device: torch.device,
     progress: Progress,
     span: Span = WHOLE,
+    stage: str = "distill f_0",
 ) -> Fitted:
     """Train f_0 in place, or a ``span`` of it, on (1 − β)·CE + β·D(f_0, f_m); the best epoch on val is kept.
+
+    It trains on windows (``config.windows``; 1 × 1: whole images) and is scored on whole images.
 
     ``teacher`` holds f_m's logits (N, K, H, W) of D_PT, or None where β = 0. D is the mean squared error of the
     logits, or KL at a temperature T, scaled by T² (Hinton et al. 2015).
@@ -51,12 +77,14 @@ def distill(
     part, val = data.pretrain.to(device), data.val.to(device)
     weight = class_weights(part.masks, data.classes, config.class_weights).to(device)
     target = teacher.to(device) if teacher is not None else None
+    size = patch_size(data.height, data.width, config.windows)
+    tiling = config.windows[0] * config.windows[1]
 
     def loss_of_batch(draw: torch.Generator) -> Tensor:
-        chosen = torch.randint(len(part), (min(config.distill_batch, len(part)),), generator=draw).to(device)
-        batch = [part.images[chosen], part.masks[chosen]]
+        windows = draw_windows(part, size, config.distill_batch, draw)
+        batch = [windows.of(part.images), windows.of_masks(part.masks)]
         if target is not None:
-            batch.append(target[chosen])
+            batch.append(windows.of(target))
         images, masks, *teachers = flip(draw, data.flips, *batch)
         logits = student(images).float()
         loss = (1 - distill_weight) * pixel_loss(logits, masks, weight)
@@ -71,9 +99,9 @@ def distill(
     return fit(
         student,
         loss_of_batch,
-        stage="distill f_0",
+        stage=stage,
         epochs=config.distill_epochs,
-        steps=-(-len(part) // config.distill_batch),
+        steps=-(-len(part) * tiling // config.distill_batch),
         learning_rate=config.learning_rate,
         config=config,
         device=device,

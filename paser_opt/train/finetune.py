@@ -12,7 +12,7 @@ from ..models import UNet
 from ..patches import IGNORE, split, split_mask
 from ..progress import Progress
 from .loop import History, class_weights, fit, pixel_loss
-from .pretrain import flip
+from .windows import flip
 
 __all__ = ["FEWEST", "finetune"]
 

@@ -25,7 +25,7 @@ from ..models import AnyPolicy, PricedPolicy, UNet, build_policy, build_unet
 from ..patches import patch_size
 from ..progress import Progress
 from .artifacts import ArtifactStore, Tensors
-from .distill import distill, teacher_logits
+from .distill import distill, distill_key, teacher_logits
 from .finetune import finetune
 from .loop import Fitted, History, Left, Span
 from .pretrain import pretrain
@@ -49,6 +49,12 @@ class Trained:
     keys: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
+    folds: Callable[[], list[tuple[list[UNet], Part]]] | None = None
+    """With folds, the UNets trained without each fold, and its images: D_RL in order."""
+
+    def looked_at(self, part_name: str, part: Part) -> list[tuple[list[UNet], Part]]:
+        """Which UNets stand for this pipeline's on ``part``, piece by piece in order: on D_RL those of the folds."""
+        return self.folds() if self.folds and part_name == "policy" else [(self.models, part)]
 
     def bandit(self, table: Table) -> Bandit:
         """The policy's problem on ``table``, by this pipeline's λ, A and C."""
@@ -78,6 +84,7 @@ class _Trainer:
         progress: Progress,
         shares: Sequence[float] = (1.0,),
         tuned: bool = True,
+        fold: str = "",
     ) -> None:
         self.config, self.data, self.store, self.device, self.progress = config, data, store, device, progress
         self.shares, self.tuned = shares, tuned
@@ -95,8 +102,12 @@ class _Trainer:
         self.shape = patch_size(data.height, data.width, config.grid)
         # What every stage depends on; the tables and the teacher add the grid.
         self.common = {"data": data.fingerprint, "flips": data.flips, "seed": config.seed, "device": device.type}
+        if fold:  # its data bear the fingerprint of the whole
+            self.common["fold"] = fold
         self.model_keys = [""] * len(self.models)
         self._tables: dict[tuple[str, ...], Table] = {}
+        if data.folds:
+            self.out.folds = lambda: [(one.models, one.data.policy) for one in self.fold_trainers]
 
     # --- the store ------------------------------------------------------------------------------------
 
@@ -142,13 +153,16 @@ class _Trainer:
 
     # --- stages ---------------------------------------------------------------------------------------
 
-    def run(self) -> Trained:
-        if self.config.context == "screen":
+    def train_models(self) -> None:
+        if self.config.screen_first:
             self.distill()
         for index in range(1, len(self.models)):
             self.pretrain(index)
-        if self.config.context == "none":
+        if not self.config.screen_first:
             self.distill()
+
+    def run(self) -> Trained:
+        self.train_models()
         self.train_policy("policy", self.training.policy_epochs)
         if self.tuned and self.training.finetune_epochs and len(self.data.finetune):
             self.finetune()
@@ -191,6 +205,7 @@ class _Trainer:
             lambda span: pretrain(
                 self.models[index], self.seen, self.training, grid=config.grid, halo=config.halo,
                 name=f"f_{index}", seed=config.seed + index, device=self.device, progress=self.progress, span=span,
+                screen=self.models[0],
             ),
         )  # fmt: skip
 
@@ -210,6 +225,20 @@ class _Trainer:
         )
         return replace(data, pretrain=pretrain, finetune=finetune, val=val)
 
+    @cached_property
+    def fold_trainers(self) -> list[_Trainer]:
+        """For each fold a trainer whose UNets have been trained on the others: the reward is not to be taken on images
+        that a UNet was trained on, where it looks better than it is."""
+        found = []
+        for number, data in enumerate(self.data.without_folds()):
+            self.progress.stage(f"fold {number + 1} of {self.data.folds}", 1)
+            one = _Trainer(self.config, data, self.store, self.out.cost_per_patch.tolist(), self.device, self.progress,
+                           self.shares, fold=f"{number} of {self.data.folds}")  # fmt: skip
+            one.train_models()
+            self.out.seconds["folds"] = self.out.seconds.get("folds", 0.0) + sum(one.out.seconds.values())
+            found.append(one)
+        return found
+
     def teacher(self) -> tuple[str, Tensor]:
         config = self.config
         key = self.store.key("teacher", model=self.model_keys[-1], grid=config.grid, halo=config.halo)
@@ -227,17 +256,9 @@ class _Trainer:
     def distill(self) -> None:
         config, beta = self.config, self.config.distill_weight
         teacher_key, logits = self.teacher() if beta > 0 else ("", None)
-        key = self.store.key(
-            "distill",
-            **self.common,
-            model=config.models[0].model_dump(),
-            distill_weight=beta,
-            teacher=teacher_key,
-            **self.fields(
-                "distill_epochs", "distill_batch", "learning_rate", "weight_decay", "class_weights", "precision",
-                *(("distill_loss", "temperature") if beta > 0 else ()),
-            ),
-        )  # fmt: skip
+        key = distill_key(
+            self.store, self.common, config.models[0], self.training, distill_weight=beta, teacher=teacher_key
+        )
         self.model_keys[0] = self.trained_in_part(
             "distill f_0",
             key,
@@ -258,6 +279,7 @@ class _Trainer:
             models=self.model_keys,
             start=start,
             epochs=epochs,
+            folds=self.data.folds,
             policy=config.policy.model_dump(),
             cost=self.out.cost_per_patch.tolist(),
             **{field: getattr(config, field) for field in ("grid", "halo", "mc_samples", "cost_weight")},
@@ -329,6 +351,9 @@ class _Trainer:
         """
         at = (part_name, *self.model_keys)
         if at in self._tables:
+            return self._tables[at]
+        if self.data.folds and part_name == "policy":
+            self._tables[at] = Table.joined([one.table("policy") for one in self.fold_trainers])
             return self._tables[at]
         part: Part = getattr(self.data, part_name)
         precision = "fp32" if part_name in ("val", "test") else self.training.precision

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import Grid, TrainConfig
-from ..data import Part, SegmentationData
+from ..data import SegmentationData
 from ..evaluate import data_iou, patch_confusions
 from ..models import UNet
 from ..patches import IGNORE, patch_size, split, split_mask
 from ..progress import Progress
 from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
+from .windows import draw_windows, flip, missed
 
-__all__ = ["flip", "pretrain", "sample_patches"]
-
-
-def flip(draw: torch.Generator, flips: str, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """Mirror a whole batch left-right and up-down, all tensors alike, on coins from ``draw``."""
-    coins = torch.rand(2, generator=draw) < 0.5
-    dims = [dim for dim, coin, kind in ((-1, coins[0], "h"), (-2, coins[1], "v")) if coin and kind in flips]
-    return tuple(tensor.flip(dims) for tensor in tensors) if dims and flips != "none" else tensors
-
-
-def sample_patches(part: Part, size: tuple[int, int], count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """``count`` windows anywhere in the images: (count, C, h, w) and masks (count, h, w)."""
-    height, width = part.images.shape[-2:]
-    image = torch.randint(len(part), (count, 1, 1), generator=draw)
-    top = torch.randint(max(height - size[0], 0) + 1, (count, 1, 1), generator=draw)
-    left = torch.randint(max(width - size[1], 0) + 1, (count, 1, 1), generator=draw)
-    # A window larger than the image repeats its edge, as split() does at run time; no loss is taken there.
-    rows, columns = top + torch.arange(size[0])[:, None], left + torch.arange(size[1])
-    inside = (rows < height) & (columns < width)
-    rows, columns = rows.clamp(max=height - 1), columns.clamp(max=width - 1)
-    device = part.images.device
-    image, rows, columns = image.to(device), rows.to(device), columns.to(device)
-    masks = part.masks[image, rows, columns].masked_fill(~inside.to(device), IGNORE)
-    return part.images[image, :, rows, columns].permute(0, 3, 1, 2), masks
+__all__ = ["pretrain"]
 
 
 def pretrain(
@@ -52,18 +32,24 @@ def pretrain(
     device: torch.device,
     progress: Progress,
     span: Span = WHOLE,
+    screen: UNet | None = None,
 ) -> Fitted:
     """Train one f_i (i ≥ 1) in place, or a ``span`` of it; the best epoch on the val patches is kept.
 
     Training windows have the extent the model meets at run time, halo included: instance norm takes its
-    statistics over that extent.
+    statistics over that extent. ``screen`` is f_0, by which ``crops = "hard"`` chooses windows: it sees the channels of
+    the image, which come first.
     """
     part, val = data.pretrain.to(device), data.val.to(device)
     h, w = patch_size(data.height, data.width, grid)
     size = (h + 2 * halo, w + 2 * halo)
     weight = class_weights(part.masks, data.classes, config.class_weights).to(device)
     patches = grid[0] * grid[1]
-    tiles = tile_masks = None
+    tiles = tile_masks = hard = None
+    if config.crops == "hard":
+        assert screen is not None
+        image = replace(part, images=part.images[:, : screen.config.in_channels])
+        hard = missed(screen, image, weight, grid=grid, precision=config.precision)
     if config.crops == "grid":
         tiles = split(part.images, grid, halo).flatten(0, 1)
         tile_masks = split_mask(part.masks, grid).flatten(0, 1)
@@ -73,7 +59,8 @@ def pretrain(
             chosen = torch.randint(len(tiles), (config.pretrain_batch,), generator=draw).to(device)
             images, masks = tiles[chosen], F.pad(tile_masks[chosen], (halo,) * 4, value=IGNORE)
         else:
-            images, masks = sample_patches(part, size, config.pretrain_batch, draw)
+            windows = draw_windows(part, size, config.pretrain_batch, draw, hard=hard)
+            images, masks = windows.of(part.images), windows.of_masks(part.masks)
         images, masks = flip(draw, data.flips, images, masks)
         return pixel_loss(model(images), masks, weight)
 

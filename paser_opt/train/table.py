@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from ..config import PipelineConfig
@@ -28,6 +30,11 @@ class Table:
     hard: Tensor  # (N, P, M, K, K) confusion matrices, row = truth
     soft: Tensor  # (N, P, M, K, K) expected confusion of the class probabilities
     observation: Tensor  # (N, D, h, w) what the policy sees
+
+    @classmethod
+    def joined(cls, tables: Sequence[Table]) -> Table:
+        """The images of all ``tables``, in order."""
+        return cls(*(torch.cat([getattr(one, name) for one in tables]) for name in ("hard", "soft", "observation")))
 
     def routed(self, action: Tensor) -> Tensor:
         """Confusion matrices (N, K, K) of the images under routes (N, P)."""

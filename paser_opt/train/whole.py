@@ -1,4 +1,4 @@
-"""A single UNet trained on whole images: the rival of every route."""
+"""A single UNet trained on all training images: the rival of every route."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 
 from ..config import TrainConfig, UNetConfig
-from ..data import Part, SegmentationData
+from ..data import SegmentationData
 from ..models import UNet, build_unet
 from ..progress import Progress
 from .artifacts import ArtifactStore
-from .pretrain import pretrain
+from .distill import distill, distill_key
 
 __all__ = ["train_whole"]
 
@@ -30,40 +30,30 @@ def train_whole(
 ) -> tuple[UNet, bool]:
     """The UNet with its best epoch on val, and whether it had converged: its last epochs gained it no more IoU.
 
-    It sees all training images, D_PT, D_RL and D_FT, in as many epochs as the pipeline's UNets do between them.
+    It is trained as f_0 is without a teacher, on all training images, in as many epochs as the UNet of a pipeline that
+    has most. An f_0 of the same size that saw the same images is the same UNet, and shares its place in the store.
     Raises DivergedError.
     """
-    epochs = training.pretrain_epochs + training.distill_epochs + training.finetune_epochs
-    longer = training.model_copy(
-        update={"pretrain_epochs": epochs, "pretrain_batch": training.distill_batch, "crops": "random"}
-    )
-    fields = ("pretrain_epochs", "pretrain_batch", "learning_rate", "weight_decay", "class_weights", "precision")
-    key = store.key(
-        "whole", data=data.fingerprint, flips=data.flips, seed=seed, device=device.type, model=config.model_dump(),
-        **{field: getattr(longer, field) for field in fields},
-    )  # fmt: skip
+    epochs = max(training.pretrain_epochs, training.distill_epochs) + training.finetune_epochs
+    longest = training.model_copy(update={"distill_epochs": epochs})
+    common = {"data": data.fingerprint, "flips": data.flips, "seed": seed, "device": device.type}
+    if not data.folds:
+        common["images"] = "all"
     model = build_unet(config, seed=seed).to(device)
 
     def make() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-        everything = replace(data, pretrain=_joined(data.pretrain, data.policy, data.finetune))
+        everything = replace(data, pretrain=data.training)
         name = f"whole images, base {config.base} depth {config.depth} scale {config.scale:g}"
-        history = pretrain(model, everything, longer, grid=(1, 1), halo=0, name=name, seed=seed, device=device,
-                           progress=progress).history  # fmt: skip
+        history = distill(model, None, everything, longest, distill_weight=0.0, seed=seed, device=device,
+                          progress=progress, stage=name).history  # fmt: skip
         return model.state_dict(), {"history": history}
 
-    artifact = store.get_or_make(key, make)
+    artifact = store.get_or_make(distill_key(store, common, config, longest), make)
     model.load_state_dict(artifact.tensors)
-    return model.eval(), _converged(artifact.notes["history"])
+    return model.eval(), converged(artifact.notes["history"])
 
 
-def _converged(history: list[dict[str, float]]) -> bool:
+def converged(history: list[dict[str, float]]) -> bool:
+    """Whether the last scored epochs gained no more IoU on val."""
     scores = [row["score"] for row in history if "score" in row]
     return len(scores) > 1 and scores[-1] - max(scores[:-1]) < _GAINING
-
-
-def _joined(*parts: Part) -> Part:
-    return Part(
-        torch.cat([part.images for part in parts]),
-        torch.cat([part.masks for part in parts]),
-        tuple(name for part in parts for name in part.names),
-    )

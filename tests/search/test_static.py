@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
-from paser_opt.config import ModelSpace, Space, UNetConfig
+from paser_opt.config import ModelSpace, Space, Study, UNetConfig
 from paser_opt.data import load
 from paser_opt.evaluate import data_iou
 from paser_opt.patches import confusion, hard_labels
@@ -17,11 +19,11 @@ from paser_opt.report.info import collect
 from paser_opt.search import search, static_front
 from paser_opt.search.static import static_sizes
 from paser_opt.train import ArtifactStore, train_whole
-from paser_opt.train.whole import _converged
+from paser_opt.train.whole import converged
 
 
-def space(*models: ModelSpace) -> Space:
-    return Space(models=models)
+def space(*models: ModelSpace, **fields: Any) -> Study:
+    return Study(name="toy", space=Space(models=models), **fields)
 
 
 def test_sizes_span_the_space() -> None:
@@ -32,15 +34,18 @@ def test_sizes_span_the_space() -> None:
     assert sizes[6:] == [(32, 3, 0.5), (64, 4, 0.5), (128, 4, 0.5)]
     narrow = static_sizes(space(ModelSpace(base=(4,), depth=(1,)), ModelSpace(base=(6,), depth=(1,))), 6)
     assert [base for base, _, _ in narrow[:6]] == [4, 6, 8, 10, 12, 14]
+    one = ModelSpace(base=(4,), depth=(2,))
+    named = static_sizes(space(one, one, static=({"base": 6, "depth": 3, "scale": 0.25}, {"base": 8, "depth": 2})), 6)
+    assert named == [(6, 3, 0.25), (8, 2, 1.0)]
 
 
 def test_convergence_is_judged_by_the_last_scores() -> None:
     def history(*scores: float) -> list[dict[str, float]]:
         return [{"epoch": float(i), "loss": 1.0, "score": score} for i, score in enumerate(scores)]
 
-    assert _converged(history(0.5, 0.6, 0.605))
-    assert not _converged(history(0.5, 0.6, 0.62))
-    assert not _converged(history(0.5))
+    assert converged(history(0.5, 0.6, 0.605))
+    assert not converged(history(0.5, 0.6, 0.62))
+    assert not converged(history(0.5))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +88,7 @@ def test_nothing_is_trained_twice(made, monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("paser_opt.train.whole.pretrain", refuse)
+    monkeypatch.setattr("paser_opt.train.whole.distill", refuse)
     again = static_front(run, device=load_device("cpu"), models=2, int8=True, progress=Unwatched())
     assert again == result
 

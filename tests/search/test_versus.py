@@ -18,9 +18,10 @@ from paser_opt.search import Effort, compare_run, compare_study
 from paser_opt.search.lanes import sweep
 from paser_opt.search.objective import Bench, price
 from paser_opt.search.study import search
+from paser_opt.search.versus import unevenness
 from paser_opt.train import ArtifactStore
 
-QUICK = Effort(points=2)
+QUICK = Effort(points=2, static=2, int8=False)
 CPU = load_device("cpu")
 
 
@@ -44,8 +45,8 @@ def run(tmp_path_factory, tiny_study, tiny_profile):
 
 
 def made(run: RunFolder) -> set[str]:
-    """UNet stages in the store."""
-    return {path.name for path in run.artifacts.glob("*") if path.name.startswith(("pretrain", "distill", "finetune"))}
+    """Stages of f_1 … in the store; single UNets of the static front are trained as f_0 is."""
+    return {path.name for path in run.artifacts.glob("*") if path.name.startswith(("pretrain", "finetune"))}
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,35 @@ def test_every_baseline_is_there_and_adjusted_together(compared):
     assert set(found.router("entropy threshold").front_against) == set(found.reference)
 
 
+def test_the_static_front_is_a_rival_at_every_budget(compared, run):
+    found = compared[3]
+    static = found.router("static front")
+    assert static.group == "static" and static.against and static.captured is None
+    assert {point.label for point in static.front} == {
+        "static UNet (base 4, depth 1, fp32)",
+        "static UNet (base 8, depth 1, fp32)",
+        "static UNet (base 8, depth 1, scale 0.5, fp32)",
+    }
+    learned = found.router("priced gains")
+    for mine, other, difference in zip(learned.iou_at, static.iou_at, static.at_against, strict=True):
+        if mine is None or other is None:
+            assert difference is None
+            continue
+        assert difference.difference == pytest.approx(mine - other)
+        assert difference.low <= difference.difference <= difference.high
+    own, best = found.per_gflop
+    assert (own.router, own.chosen, best.router, best.chosen) == ("pipeline", "val", "priced gains", "test")
+    assert own.gain.value == pytest.approx(own.iou / own.gflops / (own.rival_iou / own.rival_gflops) - 1)
+    assert own.reached == (own.rival_iou >= own.iou)
+    assert 0 < found.uneven <= 1
+
+
+def test_unevenness_by_hand():
+    gain = torch.tensor([[[0.0, 0.5, 0.1], [0.0, 0.3, -0.1], [0.0, 0.1, 0.2], [0.0, -0.4, -0.1]]])
+    assert unevenness(gain) == 0.5  # 0.5 and 0.3 of 1.0
+    assert unevenness(-gain.abs()) == 1
+
+
 def test_equal_cost_means_the_pipelines(compared):
     found = compared[3]
     own = found.router("pipeline").latency_s.value
@@ -132,7 +162,9 @@ def test_a_cost_table_is_predict_taken_apart(compared, run, tiny_study, tmp_path
 
 def test_more_seeds_train_more_models_and_nest(run, compared):
     trial = compared[0]
-    found = compare_run(run, trial, effort=Effort(seeds=2, points=2), device=CPU, progress=Silent())
+    found = compare_run(
+        run, trial, effort=Effort(seeds=2, points=2, static=2, int8=False), device=CPU, progress=Silent()
+    )
     assert found.seeds == [0, 1] and len(found.images) == 2
     assert len(made(run)) > len(compared[2])
     assert {point.seed for point in found.router("entropy threshold").front} == {0, 1}
@@ -141,7 +173,9 @@ def test_more_seeds_train_more_models_and_nest(run, compared):
 
 def test_a_study_brings_its_own_pipeline(tiny_study, run_folder):
     folder = RunFolder(run_folder("own"))
-    found = compare_study(tiny_study, folder, effort=Effort(points=2, reinforce=False), device=CPU, progress=Silent())
+    found = compare_study(
+        tiny_study, folder, effort=Effort(points=2, static=0, reinforce=False), device=CPU, progress=Silent()
+    )
     assert found.trial is None
     assert found.router("pipeline").operating == "λ 0.5"
     assert "REINFORCE, published head" not in {one.name for one in found.routers}
