@@ -79,7 +79,7 @@ def micrograph(
 
     rows, columns = np.mgrid[:height, :width]
     along = rows * np.cos(orientation) + columns * np.sin(orientation)
-    lamellae = np.sin(2 * np.pi * along / 5)
+    lamellae = np.sin(2 * np.pi * along / 3.6)  # gone at half scale
     speck = _smooth(rng, shape, (0.6,))[0]
     easy = GREY[mask] + np.where(mask == ACTIVE, 0.05 * tone, 0.025 * powder)
     easy -= 0.1 * (mask == ACTIVE) * np.exp(-(((border - 0.02) / 0.03) ** 2))  # touching grains

@@ -10,7 +10,7 @@ from ..compare.records import Comparison
 from ..config import Device, Study
 from ..records import write_text
 from ..report import write_comparison, write_report
-from ..report.choice import chosen_trial
+from ..report.choice import routing_trial
 from ..report.info import collect
 from ..runs import RunFolder
 from ..search import Effort, Watcher, compare_run, profile_study, search, static_front
@@ -45,7 +45,8 @@ def record_study(
     watcher: Watcher,
     say: Callable[[str], object],
 ) -> StudyOfRecord:
-    """Everything there is to say of ``study``, into ``out``/<study>.md; on the trial at the front's knee.
+    """Everything there is to say of ``study``, into ``out``/<study>.md; on the knee of the front's members
+    that route.
 
     ``models``: widths of the static front. ``command`` is what the page says it was made by; ``say`` is told each step.
     Each step goes on where it stopped: measured steps, finished trials and trained stages are kept in ``run``. Raises
@@ -59,7 +60,7 @@ def record_study(
     say("single UNets on whole images")
     static_front(run, device=device, models=models, int8=True, progress=watcher)
     write_report(run)
-    trial = chosen_trial(run, None)
+    trial = routing_trial(run)
     say(f"routers on trial {trial.number}, {effort.seeds} seeds")
     comparison = compare_run(run, trial, effort=effort, device=device, progress=watcher)
     write_comparison(comparison, run.path / "compare")

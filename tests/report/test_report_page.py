@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 from report_runs import EVIL, trial
 
@@ -83,6 +84,21 @@ def test_renders_without_overflow(visit: Callable[..., Page], report: Path, widt
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.locator("#theme").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != ground
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_axe_finds_nothing_serious(visit: Callable[..., Page], report: Path, width: int, theme: str) -> None:
+    page = visit(report, width=width, theme=theme)
+    page.wait_for_selector("#front-plot .scatterlayer .point")
+    scrolled(page)
+    page.emulate_media(reduced_motion="reduce")
+    found = Axe().run(page).response["violations"]
+    serious = [
+        f"{one['id']}: {one['help']} – {node['html'][:120]}"
+        for one in found if one["impact"] in ("serious", "critical") for node in one["nodes"]
+    ]  # fmt: skip
+    assert serious == []
 
 
 def place_of(page: Page) -> list[float]:

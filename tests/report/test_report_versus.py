@@ -10,9 +10,16 @@ import sys
 import pytest
 from report_runs import EVIL
 
-from paser_opt.compare.records import Comparison, Difference, Estimate, FrontPoint, RouterResult
+from paser_opt.compare.records import Comparison, Difference, Estimate, FrontPoint, PerGflop, RouterResult
 from paser_opt.records import Quantity
-from paser_opt.report.versus import comparison_csv, difference_text, fronts_figure, headline, write_comparison
+from paser_opt.report.versus import (
+    comparison_csv,
+    difference_text,
+    fronts_figure,
+    headline,
+    said_of_routing,
+    write_comparison,
+)
 
 
 def estimate(value: float) -> Estimate:
@@ -43,17 +50,26 @@ def router(name: str, group: str, iou: float, latency_s: float, verdict: str | N
     )  # fmt: skip
 
 
-def comparison(verdict: str = "better", alone: float = 0.55) -> Comparison:
+def comparison(verdict: str = "better", alone: float = 0.55, static: str = "better") -> Comparison:
+    at = [None, difference(0.05, static), difference(0.05, "not told apart")]
+    rival = PerGflop(
+        router="pipeline", operating="λ 0.1", chosen="val", iou=0.62, gflops=2.0, rival="base 8", rival_iou=0.63,
+        rival_gflops=4.0, reached=True, gain=Estimate(value=0.97, low=0.9, high=1.04),
+    )  # fmt: skip
     return Comparison(
         title=f"small {EVIL}", trial=3, seeds=[0], images=[20], device="cpu", axis="latency",
         budgets=[0.01, 0.02, 0.03], reference={"gflops": (0.4, 9.0), "latency": (0.4, 0.1)},
         ideal={"gflops": (0.8, 1.0), "latency": (0.8, 0.001)}, resamples=2000, created="2026-01-01T10:00:00",
-        notes=[f"a note {EVIL}"],
+        notes=[f"a note {EVIL}"], per_gflop=[rival], uneven=0.25,
         routers=[
             router("pipeline", "pipeline", 0.62, 0.012, None, points=1),
             router("f_1 alone, whole image", "single model", alone, 0.008, "better" if alone < 0.6 else "worse", 1),
+            router("static front", "static", 0.56, 0.012, "better").model_copy(update={"at_against": at}),
             router("entropy threshold", "rule", 0.60, 0.012, verdict),
+            router("priced gains", "learned", 0.61, 0.012, "not told apart"),
+            router("random", "random", 0.50, 0.012, "better"),
             router("oracle", "oracle", 0.70, 0.012, None),
+            router("oracle per budget", "oracle", 0.70, 0.012, None),
         ],
     )  # fmt: skip
 
@@ -80,8 +96,13 @@ def test_a_difference_in_words():
 
 def test_the_csv_holds_every_router_in_si_units():
     rows = list(csv.DictReader(io.StringIO(comparison_csv(comparison()))))
-    assert [row["router"] for row in rows] == ["pipeline", "f_1 alone, whole image", "entropy threshold", "oracle"]
-    rival = rows[2]
+    assert [row["router"] for row in rows] == [one.name for one in comparison().routers]
+    rival = next(row for row in rows if row["router"] == "entropy threshold")
+    static = next(row for row in rows if row["router"] == "static front")
+    assert (static["priced_less_this_at_budget_1_difference"], static["priced_less_this_at_budget_2_difference"]) == (
+        "",
+        "0.05",
+    )
     assert float(rival["latency_s"]) == 0.012 and rival["latency_how"] == "predicted"
     assert rival["energy_j"] == "" and rival["energy_how"] == ""
     assert (rival["budget_1_s"], rival["iou_at_budget_1"], rival["iou_at_budget_2"]) == ("0.01", "", "0.6")
@@ -112,3 +133,22 @@ def test_the_page_is_escaped_and_lies_beside_its_record(tmp_path):
 def test_no_torch_is_loaded():
     code = "import sys, paser_opt.report.versus; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_whether_to_route_is_said_in_words() -> None:
+    said = said_of_routing(comparison())
+    assert said[0] == "Difficulty: 25\u00a0% of the patches hold 80 % of all that a larger model could gain."
+    assert said[1] == (
+        "Within 20\u00a0ms the oracle gains +0.200 IoU over random routes; predicted gains capture 70\u00a0% of it."
+    )
+    assert "Within 20\u00a0ms routes reach IoU 0.610, single UNets trained on whole images 0.560: +0.050" in said[3]
+    assert said[5] == "Routing earns its cost here."
+    assert said[6] == (
+        "IoU/GFLOP of pipeline, λ 0.1 (IoU 0.620, 2 GFLOPs; chosen on val): +97% (+90% … +104%) over the best single "
+        "UNet of its IoU or more, base 8 (IoU 0.630, 4 GFLOPs)."
+    )
+    assert "No budget is shown at which a route earns its cost: deploy a single UNet, such as λ 0.0" in " ".join(
+        said_of_routing(comparison(static="not told apart"))
+    )
+    even = comparison().model_copy(update={"uneven": 0.5})
+    assert said_of_routing(even)[0].endswith("it is spread too evenly for a route to save much.")
