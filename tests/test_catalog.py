@@ -58,7 +58,7 @@ def test_a_file_extends_another(tmp_path):
     ("text", "words"),
     [
         ('extends = "quickstrat"', "no study 'quickstrat'; did you mean quickstart"),
-        ("extends = 3", "mine.toml: extends: name one of camvid, "),
+        ("extends = 3", "mine.toml: extends: name one of battery, "),
         ('extends = "mine.toml"', "extends: mine.toml extends this file in turn"),
         ('extends = "quickstart"\n[space]\ngird = "2x2"', "space.gird: unknown key; did you mean 'grid'"),
     ],

@@ -14,10 +14,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 from report_runs import EVIL, trial
+from test_report_versus import comparison
 
 from paser_opt.errors import RunError
 from paser_opt.report import write_report
 from paser_opt.report.page import embedded
+from paser_opt.report.versus import write_comparison
 from paser_opt.runs import RunFolder
 
 LOCAL = ("file:", "data:", "blob:")
@@ -92,13 +94,24 @@ def test_axe_finds_nothing_serious(visit: Callable[..., Page], report: Path, wid
     page = visit(report, width=width, theme=theme)
     page.wait_for_selector("#front-plot .scatterlayer .point")
     scrolled(page)
-    page.emulate_media(reduced_motion="reduce")
+    assert serious_faults(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_a_comparison(visit: Callable[..., Page], tmp_path: Path, theme: str) -> None:
+    page = visit(write_comparison(comparison(), tmp_path), width=390, theme=theme)
+    page.wait_for_selector("#plot-latency .scatterlayer .point")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert serious_faults(page) == []
+
+
+def serious_faults(page: Page) -> list[str]:
+    """What axe-core finds that keeps somebody out."""
     found = Axe().run(page).response["violations"]
-    serious = [
+    return [
         f"{one['id']}: {one['help']} – {node['html'][:120]}"
         for one in found if one["impact"] in ("serious", "critical") for node in one["nodes"]
     ]  # fmt: skip
-    assert serious == []
 
 
 def place_of(page: Page) -> list[float]:
