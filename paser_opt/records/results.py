@@ -130,6 +130,14 @@ class StaticFront(Record):
     notes: list[str] = Field(default_factory=list)
 
 
+class Reward(Record):
+    """Mean reward of a patch on val (Eq. 2), by the trial's own λ, A and C."""
+
+    policy: float
+    one_model: float = Field(description="of the best single choice for all patches")
+    oracle: float
+
+
 class TrialRecord(Record):
     """One trial, whole."""
 
@@ -156,6 +164,10 @@ class TrialRecord(Record):
     clock_s: float = Field(description="search seconds spent up to the end of this trial, over all sessions")
     stages: dict[str, float] = Field(default_factory=dict, description="stage → seconds; 0 means taken from the store")
     warnings: list[str] = Field(default_factory=list)
+    unconverged: list[str] = Field(
+        default_factory=list, description="models that still gained IoU on val at the end of their training"
+    )
+    reward: Reward | None = None
     weights: dict[str, str] = Field(default_factory=dict, description="part → key in the stage store")
     cost_per_patch: list[float] = Field(
         default_factory=list, description="C of Eq. 3 that the policy was trained for; [] in runs of older versions"

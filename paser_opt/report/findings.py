@@ -170,6 +170,36 @@ def _blind(info: Info) -> Iterator[Finding]:
         yield Finding(True, "A model never predicts some classes", text)
 
 
+def _unconverged(info: Info) -> Iterator[Finding]:
+    by_models: dict[str, list[int]] = {}
+    for number in info.front:
+        if found := info.trial(number).unconverged:
+            by_models.setdefault(" and ".join(found), []).append(number)
+    if by_models:
+        text = "; ".join(f"{models} of {_named(numbers)}" for models, numbers in by_models.items())
+        text += ": the IoU on val still rose at the end of training. Train longer: a model that is not trained to its "
+        text += "end only harms what is sent to it."
+        yield Finding(False, "Some models were not trained to their end", text)
+
+
+def _flat(info: Info) -> Iterator[Finding]:
+    """Policies that are no better than no policy, by their own measure; collapsed ones are a finding of their own."""
+    flat = [
+        number
+        for number in info.front
+        if (reward := info.trial(number).reward)
+        and reward.policy <= reward.one_model
+        and _sole_model(info, number) is None
+    ]
+    if flat:
+        text = (
+            f"{_named(flat)}: on val the route earns no more reward (Eq. 2) than one model for all patches would. "
+            "Little tells the policy where a larger model gains: give it more images in D_RL (parts, or folds), or "
+            'reward = "steady_iou".'
+        )
+        yield Finding(True, "The reward is flat", text)
+
+
 def _random(info: Info) -> Iterator[Finding]:
     lost: list[int] = []
     none: list[int] = []
@@ -266,6 +296,8 @@ _FINDERS: tuple[Callable[[Info], Iterator[Finding]], ...] = (
     _single_models,
     _collapsed,
     _blind,
+    _unconverged,
+    _flat,
     _random,
     _prices,
     _optimism,

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import plotly.graph_objects as go
@@ -24,6 +25,8 @@ __all__ = ["comparison_csv", "difference_text", "fronts_figure", "headline", "sa
 BASELINE = "entropy threshold"
 """PaSeR's open question: does a learned route beat this one?"""
 STATIC = "static front"
+SPREAD = 0.15
+"""Standard deviation of IoU/GFLOP over seeds, in parts of its mean, from which on its variance is called high."""
 EVEN = 0.4
 """Share of the patches with 80 % of the gain from which on difficulty is called even; all alike would be 0.8."""
 SI: dict[Axis, str] = {"gflops": "gflops", "latency": "s", "energy": "j"}
@@ -84,7 +87,18 @@ def said_of_routing(found: Comparison) -> list[str]:
             f"Within {words.figure(found.axis, at)} the oracle gains {best - chance:+.3f} IoU over random routes"
             + ("." if captured is None else f"; predicted gains capture {words.share(captured)} of it.")
         )
-    return said + _said_of_static(found)
+    return said + _said_of_spread(found) + _said_of_static(found)
+
+
+def _said_of_spread(found: Comparison) -> list[str]:
+    """Whether training from another seed gives another pipeline."""
+    ratios = [point.iou / point.costs["gflops"] for point in found.router("pipeline").front]
+    if len(ratios) < 2 or stdev(ratios) < SPREAD * mean(ratios):
+        return []
+    return [
+        f"High variance: IoU/GFLOP of the pipeline runs from {min(ratios):.3g} to {max(ratios):.3g} over "
+        f"{len(ratios)} seeds; one seed says little."
+    ]
 
 
 def _said_of_static(found: Comparison) -> list[str]:

@@ -16,10 +16,10 @@ from ..evaluate import bootstrap, class_iou, data_iou, image_iou, image_probabil
 from ..models import parameter_count
 from ..patches import confusion, hard_labels
 from ..progress import Progress
-from ..records import Alone, Cost, Entry, Evaluation, TrialRecord, Versus
+from ..records import Alone, Cost, Entry, Evaluation, Reward, TrialRecord, Versus
 from ..routers import random_matched
 from ..routing import workloads
-from ..train import ArtifactStore, Trained, train_pipeline
+from ..train import ArtifactStore, Trained, converged, train_pipeline
 
 __all__ = [
     "Bench",
@@ -226,6 +226,16 @@ def score(record: TrialRecord, trained: Trained, priced: Priced, bench: Workshop
     record.values = objective_values(record.val, bench.study.objectives)
     record.weights = trained.keys
     record.cost_per_patch = trained.cost_per_patch.tolist()
+    trainings = [(name.split()[-1], history) for name, history in trained.histories.items()
+                 if name.startswith(("pretrain", "distill"))]  # fmt: skip
+    record.unconverged = sorted(model for model, history in trainings if not converged(history))
+    table = trained.tables("val")
+    earned = trained.bandit(table).reward  # (N, P, M)
+    record.reward = Reward(
+        policy=earned.gather(-1, trained.route(table).unsqueeze(-1)).mean().item(),
+        one_model=earned.mean(dim=(0, 1)).max().item(),
+        oracle=earned.amax(dim=-1).mean().item(),
+    )
 
 
 def score_rung(record: TrialRecord, rung: str, trained: Trained, priced: Priced, bench: Workshop) -> None:

@@ -8,7 +8,7 @@ from .priced import fit_priced
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
 from .table import Table, routed
-from .whole import train_whole
+from .whole import converged, train_whole
 
 __all__ = [
     "ArtifactStore",
@@ -18,6 +18,7 @@ __all__ = [
     "Tensors",
     "Trained",
     "choose",
+    "converged",
     "fit_priced",
     "gains",
     "restore_pipeline",

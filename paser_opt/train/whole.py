@@ -13,7 +13,7 @@ from ..progress import Progress
 from .artifacts import ArtifactStore
 from .distill import distill, distill_key
 
-__all__ = ["train_whole"]
+__all__ = ["converged", "train_whole"]
 
 _GAINING = 0.01  # IoU on val from the last scores but one to the last
 

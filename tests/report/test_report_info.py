@@ -188,3 +188,18 @@ def test_columns_hold_parameters_and_all_objectives(make_run: MakeRun) -> None:
 
 def test_front_trials_of_nothing() -> None:
     assert front_trials([trial(0, None, state="failed", reason="x")], PAIR) == ()
+
+
+def test_models_not_trained_to_their_end_are_named(make_run: MakeRun) -> None:
+    trials = [trial(0, 0.5, 0.01, unconverged=["f_0", "f_1"]), trial(1, 0.6, 0.02, unconverged=["f_1"])]
+    found = next(one for one in findings(collect(make_run(trials))) if "trained to their end" in one.title)
+    assert not found.serious
+    assert found.text.startswith("f_0 and f_1 of trial 0; f_1 of trial 1: the IoU on val still rose")
+
+
+def test_a_flat_reward_is_said(make_run: MakeRun) -> None:
+    flat = {"policy": 0.01, "one_model": 0.01, "oracle": 0.05}
+    rising = {"policy": 0.03, "one_model": 0.01, "oracle": 0.05}
+    trials = [trial(0, 0.5, 0.01, reward=flat), trial(1, 0.6, 0.02, reward=rising)]
+    found = next(one for one in findings(collect(make_run(trials))) if one.title == "The reward is flat")
+    assert found.serious and found.text.startswith("trial 0: on val the route earns no more reward")

@@ -152,3 +152,12 @@ def test_whether_to_route_is_said_in_words() -> None:
     )
     even = comparison().model_copy(update={"uneven": 0.5})
     assert said_of_routing(even)[0].endswith("it is spread too evenly for a route to save much.")
+
+
+def test_a_spread_over_seeds_is_said() -> None:
+    found = comparison()
+    own = found.router("pipeline")
+    points = [own.front[0].model_copy(update={"seed": seed, "iou": iou}) for seed, iou in enumerate((0.4, 0.6, 0.8))]
+    spread = own.model_copy(update={"front": points})
+    said = said_of_routing(found.model_copy(update={"seeds": [0, 1, 2], "routers": [spread, *found.routers[1:]]}))
+    assert "High variance: IoU/GFLOP of the pipeline runs from 0.2 to 0.4 over 3 seeds; one seed says little." in said
