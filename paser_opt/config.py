@@ -385,6 +385,12 @@ class Study(Config):
     )
 
     @model_validator(mode="after")
+    def _teacher(self) -> Study:
+        if self.training.crops == "hard" and self.space.distill_weight != (0.0,):
+            raise ValueError('crops = "hard" trains f_0 first, without a teacher: space.distill_weight must be 0')
+        return self
+
+    @model_validator(mode="after")
     def _extent(self) -> Study:
         if self.training.windows != (1, 1) and self.norm in ("instance", "group"):
             raise ValueError(

@@ -78,6 +78,7 @@ class Refine(nn.Module):
         # On a CPU a large batch leaves the cache: twice as slow a patch. An exported model takes them all at once.
         at_once = max(1, CACHED_PIXELS // patches[0, 0].numel())
         exported = torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()  # type: ignore[attr-defined,no-untyped-call]
+        exported = exported or torch.compiler.is_compiling()
         if exported or not patches.is_cpu or len(index) <= at_once:
             return labels.index_put((index,), self.labels(patches[index]))
         parts = torch.split(index, at_once)

@@ -42,7 +42,7 @@ def command(
     Example: [bold]paser-opt compare runs/quickstart --trial 7[/bold]
     """
     from ..catalog import load_device, load_study
-    from ..report import write_comparison
+    from ..report import write_comparison, write_report
     from ..report.choice import chosen_trial
     from ..runs import RunFolder
     from ..search import Effort, compare_run, compare_study
@@ -64,6 +64,8 @@ def command(
             device = load_device(study.device)
             found = compare_study(study, run, effort=effort, device=device, progress=watcher)
     page = write_comparison(found, out or run.path / "compare")
+    if found.trial is not None and out is None:
+        write_report(run)  # which shows it too
     if json:
         typer.echo(found.model_dump_json(indent=1))
     elif not quiet:
@@ -76,7 +78,7 @@ def _tables(found: Comparison) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    from ..report.versus import headline, said_of_routing
+    from ..report.compared import headline, said_of_routing
 
     return Group(
         _at_cost(found), _fronts(found), Text("\n".join([headline(found), *said_of_routing(found), *found.notes]))

@@ -27,6 +27,8 @@ class Lane:
     group: Group
     test: Points
     kept: Mapping[Axis, Sequence[int]]
+    val_iou: tuple[float, ...] = ()
+    """of its operating points, where val has been routed"""
 
     def at(self, axis: Axis, budget: float) -> Points | None:
         """What it is at a mean cost of ``budget``; None where it cannot be that cheap."""
@@ -55,12 +57,16 @@ class Box:
 
 
 def box(seeds: Seeds, axis: Axis) -> Box:
-    """From the worst IoU and the dearest routed point to the best IoU, the oracle's included, and the cheapest."""
+    """From the worst IoU and the dearest cost of any router to the best IoU and the cheapest cost of all.
+
+    Single UNets do not lower the reference: one that has failed would make every front look large.
+    """
     lanes = [lane for lanes in seeds for lane in lanes.values()]
-    iou = torch.cat([lane.test.iou() for lane in lanes])
+    iou = torch.cat([lane.test.iou() for lane in lanes if lane.group != "static"])
     routed = torch.cat([lane.test.cost(axis) for lane in lanes if lane.group not in ("single model", "static")])
+    best = max(lane.test.iou().max().item() for lane in lanes)
     cheapest = min(lane.test.cost(axis).min().item() for lane in lanes)
-    return Box((iou.min().item(), routed.max().item()), (iou.max().item(), cheapest))
+    return Box((iou.min().item(), routed.max().item()), (best, cheapest))
 
 
 def budgets(seeds: Seeds, axis: Axis, *, random: str, oracle: str) -> list[float]:
@@ -134,7 +140,11 @@ def results(
         }
     )
     at = _budget_differences(
-        {name: [lanes[name] for lanes in seeds] for name in several}, spent, resamples, learned, axis
+        {name: [lanes[name] for lanes in seeds] for name in found if name in several or found[name].group == "static"},
+        spent,
+        resamples,
+        learned,
+        axis,
     )
     fronts = _front_differences(
         found, volume_draws, learned, [name for name in several if name != learned and name in baselines]
@@ -178,19 +188,20 @@ def _front_differences(
 def _budget_differences(
     lanes: Mapping[str, Sequence[Lane]], spent: Sequence[float], resamples: Resamples, learned: str, axis: Axis
 ) -> dict[str, list[Difference | None]]:
-    """Router → at each budget the IoU of ``learned`` less its own, Holm over the routers; None where either cannot be
-    that cheap."""
-    by_name: dict[str, list[Difference | None]] = {name: [] for name in lanes if name != learned}
-    for budget in spent:
+    """Router → at each budget the IoU of ``learned`` less its own, Holm over routers and budgets; None where either
+    cannot be that cheap."""
+    images = [lane.test.matrices.shape[1] for lane in lanes[learned]]
+    differences: dict[str, tuple[float, Tensor]] = {}
+    for place, budget in enumerate(spent):
         met = {name: [lane.at(axis, budget) for lane in of_seed] for name, of_seed in lanes.items()}
         whole = {name: [iou_of(one) for one in points if one] for name, points in met.items() if None not in points}
-        images = [lane.test.matrices.shape[1] for lane in lanes[learned]]
         drawn = {name: (value(of_seed, images), resamples.values(of_seed)) for name, of_seed in whole.items()}
         mine = drawn.pop(learned, None)
-        found = compared({name: (mine[0] - one[0], mine[1] - one[1]) for name, one in drawn.items()}) if mine else {}
-        for name, differences in by_name.items():
-            differences.append(found.get(name))
-    return by_name
+        if mine:
+            differences |= {f"{place} {name}": (mine[0] - one[0], mine[1] - one[1]) for name, one in drawn.items()}
+    found = compared(differences)
+    places = range(len(spent))
+    return {name: [found.get(f"{place} {name}") for place in places] for name in lanes if name != learned}
 
 
 def per_gflop(seeds: Seeds, resamples: Resamples, *, pipeline: str, learned: str, static: str) -> list[PerGflop]:
@@ -293,6 +304,7 @@ def _front(lane: Lane, seed: int, axis: Axis) -> list[FrontPoint]:
             iou=iou[i].item(),
             costs={name: cost[i].item() for name, cost in costs.items()},
             kept=i in lane.kept[axis],
+            val_iou=lane.val_iou[i] if lane.val_iou else None,
         )
         for i, label in enumerate(lane.test.labels)
     ]

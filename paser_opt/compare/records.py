@@ -72,6 +72,7 @@ class FrontPoint(Record):
     label: str
     iou: float
     costs: dict[Axis, float]
+    val_iou: float | None = None
     kept: bool = Field(description="on the upper hull of val, so that budgets are met by mixing it with its neighbours")
 
 

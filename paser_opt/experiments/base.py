@@ -169,6 +169,7 @@ def retrained(of: Subject, priced: Priced) -> Trained:
     key = bench.store.key(
         "retrained",
         data=bench.data.fingerprint,
+        folds=bench.data.folds,
         models={name: key for name, key in made.keys.items() if name != "policy"},
         config=config.model_dump(mode="json"),
         cost=torch.tensor(cost).tolist(),

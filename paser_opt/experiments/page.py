@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from ..compare.records import Comparison
 from ..records import Profile, StaticFront
 from ..report import words
+from ..report.compared import headline, said_of_routing
 from ..report.findings import findings
 from ..report.info import Info
-from ..report.versus import headline, said_of_routing
 from .records import Cell, Column, ExperimentRecord, Origin, Sheet
 from .sheets import listed, markdown, markdown_table
 

@@ -64,6 +64,7 @@ def record_study(
     say(f"routers on trial {trial.number}, {effort.seeds} seeds")
     comparison = compare_run(run, trial, effort=effort, device=device, progress=watcher)
     write_comparison(comparison, run.path / "compare")
+    write_report(run)
     say(", ".join(NAMES))
     experiments = run_experiments(list(NAMES), run, trial, seeds=effort.seeds, device=device, progress=watcher)
     page = out / f"{study.name}.md"

@@ -198,6 +198,10 @@ class GalleryItem(Record):
     mask: str
     route: list[list[int]] = Field(description="model per patch, (rows, columns)")
     confidence: list[list[float]] = Field(description="the policy's probability of its choice")
+    gain: list[list[float]] | None = Field(
+        None, description="of the best choice over f_0, labels known, by the study's reward; (rows, columns)"
+    )
+    best: list[list[int]] | None = Field(None, description="which model that is")
     iou: float
 
 

@@ -183,7 +183,7 @@ def _unconverged(info: Info) -> Iterator[Finding]:
 
 
 def _flat(info: Info) -> Iterator[Finding]:
-    """Policies that are no better than no policy, by their own measure; collapsed ones are a finding of their own."""
+    """Flat rewards: policies that are no better than no policy, by their own measure; but for collapsed ones."""
     flat = [
         number
         for number in info.front
@@ -197,7 +197,7 @@ def _flat(info: Info) -> Iterator[Finding]:
             "Little tells the policy where a larger model gains: give it more images in D_RL (parts, or folds), or "
             'reward = "steady_iou".'
         )
-        yield Finding(True, "The reward is flat", text)
+        yield Finding(True, "The policy earns no more than one model would", text)
 
 
 def _random(info: Info) -> Iterator[Finding]:

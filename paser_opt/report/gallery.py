@@ -126,6 +126,8 @@ def _route(item: GalleryItem, size: tuple[int, int]) -> str:
         for c, (model, confidence) in enumerate(zip(models, sure, strict=True)):
             box = f'x="{c * w}" y="{r * h}" width="{w}" height="{h}"'
             title = f"row {r + 1}, column {c + 1}: f_{model}, confidence {confidence:.2f}"
+            if item.gain and item.best:
+                title += f"; best: f_{item.best[r][c]}, gain {item.gain[r][c]:+.3f}"
             label = ""
             if max(rows, columns) <= 12:
                 label = (

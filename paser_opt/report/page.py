@@ -12,9 +12,11 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from ..records import write_text
+from ..compare.records import Comparison
+from ..records import read_record, write_text
 from ..runs import RunFolder
 from . import words
+from .compared import compared_section
 from .exports import front_csv, front_json
 from .figures import front_figure, history_figure, importance_figure, parallel_figure
 from .findings import answer
@@ -33,6 +35,9 @@ from .sections import (
 
 __all__ = ["filled", "write_report"]
 
+COMPARED = Path("compare", "compare.json")
+"""Where `paser-opt compare` leaves its record in a run."""
+
 
 def write_report(run: RunFolder) -> Path:
     """Write report.html, front.csv and front.json into the run's folder; returns the page's path.
@@ -42,17 +47,20 @@ def write_report(run: RunFolder) -> Path:
     """
     info = collect(run)
     shots = gallery(run)
+    compared = read_record(Comparison, run.path / COMPARED) if (run.path / COMPARED).is_file() else None
     important = importances(info.trials, info.objectives)
     table = front_csv(info)
     write_text(run.path / "front.csv", table)
     write_text(run.path / "front.json", front_json(info))
-    write_text(run.report, _page(info, shots, important, table))
+    write_text(run.report, _page(info, shots, important, table, compared))
     return run.report
 
 
-def _page(info: Info, shots: Gallery, important: Sequence[Importances], table: str) -> str:
+def _page(info: Info, shots: Gallery, important: Sequence[Importances], table: str, compared: Comparison | None) -> str:
     run, empty = info.run, info.knee is None
     body = [findings_section(info), provenance_section(info), trials_section(info)]
+    if compared is not None:
+        body[1:1] = [compared_section(compared, f"{COMPARED.parent.name}/compare.html")]
     if not empty:
         body[:0] = [front_section(info, table)]
         body[2:2] = [gallery_section(info, shots), course_section(info, important)]

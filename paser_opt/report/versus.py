@@ -8,7 +8,6 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import plotly.graph_objects as go
@@ -16,19 +15,13 @@ import plotly.graph_objects as go
 from ..compare.records import Axis, Comparison, Difference, RouterResult
 from ..records import Quantity, write_text
 from . import words
+from .compared import difference_text, headline, routers_section, said_of_routing
 from .figures import MODEL_COLOURS, axis_title, plain_layout
 from .page import filled
 from .sections import Cell, section, table
 
-__all__ = ["comparison_csv", "difference_text", "fronts_figure", "headline", "said_of_routing", "write_comparison"]
+__all__ = ["comparison_csv", "fronts_figure", "write_comparison"]
 
-BASELINE = "entropy threshold"
-"""PaSeR's open question: does a learned route beat this one?"""
-STATIC = "static front"
-SPREAD = 0.15
-"""Standard deviation of IoU/GFLOP over seeds, in parts of its mean, from which on its variance is called high."""
-EVEN = 0.4
-"""Share of the patches with 80 % of the gain from which on difficulty is called even; all alike would be 0.8."""
 SI: dict[Axis, str] = {"gflops": "gflops", "latency": "s", "energy": "j"}
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "pentagon", "hexagon", "triangle-down")
 
@@ -40,123 +33,6 @@ def write_comparison(found: Comparison, folder: Path) -> Path:
     page = folder / "compare.html"
     write_text(page, _page(found))
     return page
-
-
-def headline(found: Comparison) -> str:
-    """Whether the pipeline has earned its cost, in one sentence."""
-    own = found.router("pipeline")
-    at = words.valued(found.axis, _cost(own, found.axis))
-    beating = [
-        one
-        for one in found.routers
-        if one.group == "single model" and one.against and _cost(one, found.axis) <= _cost(own, found.axis)
-        and one.against.verdict != "better"
-    ]  # fmt: skip
-    if beating:
-        best = max(beating, key=lambda one: one.iou.value)
-        return (
-            f"Routing has not earned its cost: {best.name} reaches IoU {best.iou.value:.3f} at "
-            f"{words.valued(found.axis, _cost(best, found.axis))}, the pipeline {own.iou.value:.3f} at {at}"
-        )
-    rival = found.router(BASELINE)
-    assert rival.against is not None  # every baseline has one
-    said = {
-        "better": "The pipeline beats",
-        "worse": "The pipeline loses to",
-        "not told apart": "The pipeline is not told apart from",
-    }[rival.against.verdict]
-    return f"{said} the {BASELINE} at {at}: IoU {own.iou.value:.3f} against {rival.iou.value:.3f}"
-
-
-def said_of_routing(found: Comparison) -> list[str]:
-    """In words: how uneven the difficulty is, what is to be gained, whether to route, and what to deploy instead."""
-    said = []
-    learned = found.router("priced gains")
-    random, oracle = found.router("random"), found.router("oracle per budget")
-    if found.uneven is not None:
-        said.append(
-            f"Difficulty: {words.share(found.uneven)} of the patches hold 80 % of all that a larger model could gain"
-            + ("; it is spread too evenly for a route to save much." if found.uneven > EVEN else ".")
-        )
-    for at, chance, best, captured in zip(
-        found.budgets, random.iou_at, oracle.iou_at, learned.captured_at or [None] * len(found.budgets), strict=True
-    ):
-        if chance is None or best is None:
-            continue
-        said.append(
-            f"Within {words.figure(found.axis, at)} the oracle gains {best - chance:+.3f} IoU over random routes"
-            + ("." if captured is None else f"; predicted gains capture {words.share(captured)} of it.")
-        )
-    return said + _said_of_spread(found) + _said_of_static(found)
-
-
-def _said_of_spread(found: Comparison) -> list[str]:
-    """Whether training from another seed gives another pipeline."""
-    ratios = [point.iou / point.costs["gflops"] for point in found.router("pipeline").front]
-    if len(ratios) < 2 or stdev(ratios) < SPREAD * mean(ratios):
-        return []
-    return [
-        f"High variance: IoU/GFLOP of the pipeline runs from {min(ratios):.3g} to {max(ratios):.3g} over "
-        f"{len(ratios)} seeds; one seed says little."
-    ]
-
-
-def _said_of_static(found: Comparison) -> list[str]:
-    static = next((one for one in found.routers if one.name == STATIC), None)
-    if static is None:
-        return []
-    learned = found.router("priced gains")
-    said, verdicts = [], []
-    for at, mine, other, difference in zip(
-        found.budgets, learned.iou_at, static.iou_at, static.at_against, strict=True
-    ):
-        if difference is None:
-            continue
-        verdicts.append(difference.verdict)
-        said.append(
-            f"Within {words.figure(found.axis, at)} routes reach IoU {mine:.3f}, single UNets trained on whole images "
-            f"{other:.3f}: {difference_text(difference)}."
-        )
-    best = max((point for point in static.front if point.kept), key=lambda point: point.iou)
-    if "better" not in verdicts:
-        said.append(
-            "No budget is shown at which a route earns its cost: deploy a single UNet, such as "
-            f"{best.label} (IoU {best.iou:.3f} at {words.valued(found.axis, best.costs[found.axis])})."
-        )
-    elif "worse" in verdicts:
-        said.append("Route where it is better; elsewhere deploy a single UNet.")
-    else:
-        said.append("Routing earns its cost here.")
-    for one in found.per_gflop:
-        rival = f"{one.rival} (IoU {one.rival_iou:.3f}, {one.rival_gflops:.3g} GFLOPs)"
-        gain = f"{one.gain.value:+.0%} ({one.gain.low:+.0%} … {one.gain.high:+.0%})"
-        reached = (
-            "the best single UNet of its IoU or more" if one.reached else "the best single UNet, which is below it"
-        )
-        said.append(
-            f"IoU/GFLOP of {one.router}, {one.operating} (IoU {one.iou:.3f}, {one.gflops:.3g} GFLOPs; chosen on "
-            f"{one.chosen}): {gain} over {reached}, {rival}."
-        )
-    return said
-
-
-def difference_text(difference: Difference) -> str:
-    """ "+0.012 (+0.003 … +0.021), p 0.02: better"."""
-    return (
-        f"{difference.difference:+.3f} ({difference.low:+.3f} … {difference.high:+.3f}), "
-        f"p {difference.p_holm:.2g}: {difference.verdict}"
-    )
-
-
-def _cost(one: RouterResult, axis: Axis) -> float:
-    known: dict[Axis, float | None] = {
-        "gflops": one.gflops,
-        "latency": one.latency_s.value,
-        "energy": one.energy_j.value,
-    }
-    value = known[axis]
-    assert value is not None  # the axis that is held equal is one the device gives
-    return value
 
 
 # --- files --------------------------------------------------------------------------------------------
@@ -232,7 +108,7 @@ def _page(found: Comparison) -> str:
         facts=" · ".join(html.escape(fact) for fact in facts),
         body=[
             section("findings", "What to know", f"<ul>{notes}</ul>"),
-            section("routers", "At the pipeline's cost", _table(found), _lead(found)),
+            routers_section(found),
             section("fronts", "Whole fronts", drawn + _fronts_table(found), FRONTS_LEAD),
         ],
         data={"plots": plots},
@@ -240,59 +116,10 @@ def _page(found: Comparison) -> str:
     )
 
 
-def _lead(found: Comparison) -> str:
-    return (
-        f"Every router with several operating points is run at the pipeline's own mean {words.TITLES[found.axis]}, by "
-        "a coin between two neighbours; single models stand at their own cost. Difference: the pipeline's IoU less "
-        f"the router's, paired over images and seeds ({found.resamples:,} resamples), p adjusted by Holm."
-    )
-
-
 FRONTS_LEAD = (
     "Test figures of the operating points; lines join those that val keeps. Hypervolume: share of the box between "
     "the reference and the ideal point; its difference is that of priced gains less the router's."
 )
-
-
-def _table(found: Comparison) -> str:
-    budgets = [words.figure(found.axis, at) for at in found.budgets]
-    head = [
-        "router",
-        "IoU",
-        "pipeline less this",
-        "latency",
-        "GFLOPs",
-        "GFLOPs, paper's",
-        "energy",
-        "IoU/GFLOP",
-        "IoU/GFLOP, paper's",
-    ]
-    head += [f"IoU at {at}" for at in budgets] + ["oracle's gain captured", "usage", "run as"]
-    rows: list[Sequence[Cell]] = []
-    for one in found.routers:
-        iou, ratio = one.iou, one.iou_per_gflop
-        rows.append(
-            [
-                one.name,
-                (f"{iou.value:.3f} ({iou.low:.3f} … {iou.high:.3f})", iou.value),
-                (difference_text(one.against), one.against.difference) if one.against else ("–", None),
-                _cell("latency", one.latency_s.value),
-                _cell("gflops", one.gflops),
-                _cell("gflops", one.gflops_paper),
-                _cell("energy", one.energy_j.value),
-                (f"{ratio.value:.3g} ({ratio.low:.3g} … {ratio.high:.3g})", ratio.value),
-                (f"{one.iou_per_gflop_paper:.3g}", one.iou_per_gflop_paper),
-                *(_cell("iou", value) for value in one.iou_at),
-                (words.share(one.captured), one.captured) if one.captured is not None else ("–", None),
-                words.usage(one.usage),
-                one.operating,
-            ]
-        )
-    return table("routers at the pipeline's cost", head, rows)
-
-
-def _cell(name: str, value: float | None) -> Cell:
-    return ("–", None) if value is None else (words.figure(name, value), value)
 
 
 def _fronts_table(found: Comparison) -> str:

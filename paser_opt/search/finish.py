@@ -21,7 +21,7 @@ from ..patches import confusion
 from ..records import GalleryItem, Quantity, TrialRecord, write_bytes
 from ..routing import RoutedPipeline, workloads
 from ..runs import RunFolder
-from ..train import Trained
+from ..train import Trained, gains
 from .objective import Bench, Priced, evaluation, price
 
 __all__ = ["finish"]
@@ -44,12 +44,13 @@ def finish(run: RunFolder, bench: Bench, train: Callable[[TrialRecord, Priced], 
         bench.progress.stage(f"test trial {trial.number}", len(members))
         priced = price(trial.pipeline, bench)
         trained = train(trial, priced)
-        pipeline = _deployed(trained, bench)
+        pipeline, table = _deployed(trained, bench), trained.tables("test")
         if trial.test is None:
             trial.test = evaluation(trained, priced, bench, "test")
             trial.measured_latency, trial.measured_pace = _end_to_end(pipeline, priced, bench, ready)
             trial.write(run.trial_file(trial.number))
-        shown += _gallery(pipeline, trial, bench.data, run, bench.cost_device)
+        gain = gains(table.hard, table.soft, trial.pipeline.training.reward)
+        shown += _gallery(pipeline, trial, gain, bench.data, run, bench.cost_device)
         bench.progress.advance(done + 1, f"IoU {trial.test.iou:.3f}")
     record.gallery, record.finished = shown, True
     record.write(run.run_file)
@@ -106,9 +107,14 @@ def _end_to_end(
 
 
 def _gallery(
-    pipeline: RoutedPipeline, trial: TrialRecord, data: SegmentationData, run: RunFolder, device: torch.device
+    pipeline: RoutedPipeline,
+    trial: TrialRecord,
+    gain: Tensor,
+    data: SegmentationData,
+    run: RunFolder,
+    device: torch.device,
 ) -> list[GalleryItem]:
-    """The same evenly spaced test images for every member, so that routes can be compared."""
+    """The same evenly spaced test images for every member, so that routes can be compared; ``gain`` (N, P, M)."""
     chosen = np.unique(np.linspace(0, len(data.test) - 1, GALLERY_IMAGES).round().astype(int))
     items = []
     for index in chosen.tolist():
@@ -117,6 +123,7 @@ def _gallery(
         mask = routed.masks[0].cpu()
         rows, columns = trial.pipeline.grid
         stem = f"{index:04d}"
+        most, best = gain[index].max(dim=-1)
         _write_image(run, f"image-{stem}.png", data.display(image)[0])
         _write(run, f"truth-{stem}.png", mask_picture(truth.numpy()))
         _write(run, f"trial{trial.number}-{stem}.png", mask_picture(mask.numpy()))
@@ -131,6 +138,8 @@ def _gallery(
                 confidence=[
                     [round(one, 4) for one in row] for row in routed.confidence.reshape(rows, columns).tolist()
                 ],
+                gain=[[round(one, 4) for one in row] for row in most.reshape(rows, columns).tolist()],
+                best=best.reshape(rows, columns).tolist(),
                 iou=image_iou(confusion(mask[None], truth[None], data.classes)).item(),
             )
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -148,7 +147,11 @@ class Scorer:
         for row, matrices in self.singles.rows(self.config.seed):
             costs: dict[Axis, float] = {"gflops": 2 * row.macs / 1e9, "latency": row.latency.median_s}
             if with_energy:
-                costs["energy"] = self.singles.entry(row).energy.gross_j or math.nan
+                energy = self.singles.entry(row).energy
+                if energy.gross_j is None:  # a lane needs every axis
+                    self.singles.notes.append(f"{row.name} is left out: no energy ({energy.reason}).")
+                    continue
+                costs["energy"] = energy.gross_j
             of_both = found.setdefault(row.precision, ([], []))
             for split, points in zip(("val", "test"), of_both, strict=True):
                 points.append(self._constant(matrices[split], None, costs, row.macs, row.name))
@@ -178,7 +181,9 @@ class Scorer:
         return Lane(group, point, {axis: [0] for axis in point.costs})
 
     def _lane(self, group: Group, val: Points, test: Points) -> Lane:
-        return Lane(group, test, {axis: upper_hull(val.cost(axis), val.iou()) for axis in val.costs})
+        iou = val.iou()
+        kept = {axis: upper_hull(val.cost(axis), iou) for axis in val.costs}
+        return Lane(group, test, kept, tuple(iou.tolist()))
 
     def family(self, group: Group, router: Router) -> Lane:
         """One point for each λ: fitted on D_RL and val, val and test routed."""

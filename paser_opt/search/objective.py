@@ -228,7 +228,8 @@ def score(record: TrialRecord, trained: Trained, priced: Priced, bench: Workshop
     record.cost_per_patch = trained.cost_per_patch.tolist()
     trainings = [(name.split()[-1], history) for name, history in trained.histories.items()
                  if name.startswith(("pretrain", "distill"))]  # fmt: skip
-    record.unconverged = sorted(model for model, history in trainings if not converged(history))
+    if trainings:  # of a pipeline that was restored they are known already
+        record.unconverged = sorted(model for model, history in trainings if not converged(history))
     table = trained.tables("val")
     earned = trained.bandit(table).reward  # (N, P, M)
     record.reward = Reward(

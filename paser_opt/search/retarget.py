@@ -133,6 +133,7 @@ class _Retargeting:
 
     def _retargeted(self, trial: TrialRecord) -> TrialRecord:
         changes: dict[str, object] = {
+            "reward": None,
             "val": None,
             "test": None,
             "measured_latency": None,

@@ -84,7 +84,7 @@ def suggest(trial: optuna.Trial, study: Study, *, channels: int, classes: int) -
     """The pipeline of one trial; sizes are asked only for the models that take part."""
     chosen: dict[str, Any] = {one.name: one.suggest(trial) for one in _shared(study.space)}
     in_context = chosen["context"] == "screen"
-    if in_context or study.training.crops == "hard":  # f_0 is trained first, without a teacher
+    if in_context:  # f_0 is trained first, without a teacher
         chosen["distill_weight"] = 0.0
     models = [
         UNetConfig(
@@ -103,7 +103,9 @@ def suggest(trial: optuna.Trial, study: Study, *, channels: int, classes: int) -
 def unfit(config: PipelineConfig, data: SegmentationData) -> str | None:
     """Why this pipeline cannot run on these images, or None."""
     h, w = patch_size(data.height, data.width, config.grid)
-    sides = [min(data.height, data.width)] + [min(h, w) + 2 * config.halo] * (len(config.models) - 1)
+    sides = [min(patch_size(data.height, data.width, config.training.windows))] + [min(h, w) + 2 * config.halo] * (
+        len(config.models) - 1
+    )
     for index, (model, side) in enumerate(zip(config.models, sides, strict=True)):
         if side < smallest_extent(model):
             return (

@@ -6,6 +6,7 @@ UNets of a pipeline see between them, and its best epoch on val is kept. Sizes s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -51,7 +52,10 @@ def static_sizes(study: Study, count: int) -> list[tuple[int, int, float]]:
         even.append(max(even[-1] + 2, 2 * round(base / 2)))
     depths = np.rint(np.linspace(shallow, deep, count)).astype(int).tolist()
     full = [(base, depth, 1.0) for base, depth in zip(even, depths, strict=True)]
-    return full + [(base, depth, 0.5) for base, depth, _ in full[count // 2 :]]
+    half = [(base, depth, 0.5) for base, depth, _ in full[count // 2 :]]
+    first = space.models[0]  # f_0 at a reduced scale is a single UNet to beat
+    own = itertools.product(first.base, first.depth, [scale for scale in first.scale if scale < 1])
+    return list(dict.fromkeys([*full, *half, *own]))
 
 
 def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, progress: Progress) -> StaticFront:

@@ -12,7 +12,7 @@ from ..config import Grid
 from ..data import Part
 from ..evaluate import image_probability
 from ..models import UNet
-from ..patches import IGNORE, split_mask
+from ..patches import IGNORE, patch_size, split_mask
 
 __all__ = ["HARD_SHARE", "Windows", "draw_windows", "flip", "missed"]
 
@@ -55,7 +55,8 @@ def draw_windows(
         rows, columns = hard.shape[1:]
         cell = torch.multinomial(hard.flatten().cpu().double(), count, replacement=True, generator=draw)
         place = torch.rand(2, count, generator=draw)
-        middle = (cell // columns % rows + place[0]) / rows * height, (cell % columns + place[1]) / columns * width
+        h, w = patch_size(height, width, (rows, columns))
+        middle = (cell // columns % rows + place[0]) * h, (cell % columns + place[1]) * w
         around = [(at - side / 2).long().clamp(0, most - 1)[:, None, None]
                   for at, side, most in zip(middle, size, room, strict=True)]  # fmt: skip
         chosen = torch.rand(count, 1, 1, generator=draw) < HARD_SHARE

@@ -205,6 +205,8 @@ def write_gallery(path: Path, trials: tuple[int, ...] = (3, 4)) -> list[GalleryI
                     mask=f"{i}-{number}.png",
                     route=[[0, 1, 1, 0], [0, 0, 1, 0]],
                     confidence=[[0.9, 0.6, 0.99, 0.5], [0.8, 0.7, 0.95, 1.0]],
+                    gain=[[0.0, 0.125, 0.25, 0.0], [0.0, 0.0, 0.5, 0.0]],
+                    best=[[0, 1, 1, 0], [0, 0, 1, 0]],
                     iou=0.6,
                 )
             )

@@ -201,5 +201,9 @@ def test_a_flat_reward_is_said(make_run: MakeRun) -> None:
     flat = {"policy": 0.01, "one_model": 0.01, "oracle": 0.05}
     rising = {"policy": 0.03, "one_model": 0.01, "oracle": 0.05}
     trials = [trial(0, 0.5, 0.01, reward=flat), trial(1, 0.6, 0.02, reward=rising)]
-    found = next(one for one in findings(collect(make_run(trials))) if one.title == "The reward is flat")
+    found = next(
+        one
+        for one in findings(collect(make_run(trials)))
+        if one.title == "The policy earns no more than one model would"
+    )
     assert found.serious and found.text.startswith("trial 0: on val the route earns no more reward")

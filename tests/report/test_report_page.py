@@ -212,6 +212,24 @@ def test_tables_sort_and_gallery_follows(visit: Callable[..., Page], report: Pat
     assert page.locator(".shot:visible").first.get_attribute("data-trial") == "4"
 
 
+def test_a_patch_tells_its_model_and_what_was_to_be_gained(visit: Callable[..., Page], report: Path) -> None:
+    page = visit(report)
+    titles = page.locator(".shot svg title").all_text_contents()
+    assert "row 1, column 2: f_1, confidence 0.60; best: f_1, gain +0.125" in titles
+
+
+def test_the_report_shows_the_comparison_of_its_run(visit: Callable[..., Page], small_run: RunFolder) -> None:
+    write_comparison(comparison(), small_run.path / "compare")
+    page = visit(write_report(small_run), width=390)
+    shown = page.locator("#compared")
+    assert "The pipeline beats the entropy threshold" in shown.inner_text()
+    assert "Routing earns its cost within" in shown.inner_text()
+    assert shown.locator("table tbody tr").count() == len(comparison().routers)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    shown.locator("a").click()
+    page.wait_for_selector("#plot-latency")
+
+
 def test_text_of_users_is_inert(visit: Callable[..., Page], report: Path) -> None:
     assert EVIL not in report.read_text(encoding="utf-8")
     page = visit(report)

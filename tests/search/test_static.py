@@ -34,6 +34,10 @@ def test_sizes_span_the_space() -> None:
     assert sizes[6:] == [(32, 3, 0.5), (64, 4, 0.5), (128, 4, 0.5)]
     narrow = static_sizes(space(ModelSpace(base=(4,), depth=(1,)), ModelSpace(base=(6,), depth=(1,))), 6)
     assert [base for base, _, _ in narrow[:6]] == [4, 6, 8, 10, 12, 14]
+    scaled = static_sizes(
+        space(ModelSpace(base=(4,), depth=(1,), scale=(0.25, 1)), ModelSpace(base=(6,), depth=(1,))), 6
+    )
+    assert scaled == [*narrow, (4, 1, 0.25)]
     one = ModelSpace(base=(4,), depth=(2,))
     named = static_sizes(space(one, one, static=({"base": 6, "depth": 3, "scale": 0.25}, {"base": 8, "depth": 2})), 6)
     assert named == [(6, 3, 0.25), (8, 2, 1.0)]

@@ -1,0 +1,224 @@
+"""A comparison of routers in words and as a table, for its own page and for the run's report."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from statistics import mean, stdev
+
+from ..compare.records import Axis, Comparison, Difference, FrontPoint, PerGflop, RouterResult
+from . import words
+from .sections import Cell, section, table
+
+__all__ = ["cell", "compared_section", "difference_text", "headline", "routers_section", "said_of_routing"]
+
+BASELINE = "entropy threshold"
+"""PaSeR's open question: does a learned route beat this one?"""
+STATIC = "static front"
+SPREAD = 0.15
+"""Standard deviation of IoU/GFLOP over seeds, in parts of its mean, from which on its variance is called high."""
+EVEN = 0.4
+"""Share of the patches with 80 % of the gain from which on difficulty is called even; all alike would be 0.8."""
+
+
+def compared_section(found: Comparison, page: str) -> str:
+    """A comparison inside the report of its run; ``page``: where its own page lies, relative to the report."""
+    said = "".join(f"<li>{html.escape(text)}</li>" for text in [headline(found) + ".", *said_of_routing(found)])
+    seeds = f"{len(found.seeds)} seed" + ("s" if len(found.seeds) > 1 else "")
+    about = f"{found.title}: {seeds}, {sum(found.images)} test images. {_lead(found)}"
+    link = f'<p><a href="{html.escape(page)}">Fronts of all routers, and every figure</a></p>'
+    return section("compared", "Routers compared", f"<ul>{said}</ul>{_table(found)}{link}", about)
+
+
+def routers_section(found: Comparison) -> str:
+    """Every router at the pipeline's cost."""
+    return section("routers", "At the pipeline's cost", _table(found), _lead(found))
+
+
+def headline(found: Comparison) -> str:
+    """Whether the pipeline has earned its cost, in one sentence."""
+    own = found.router("pipeline")
+    at = words.valued(found.axis, _cost(own, found.axis))
+    beating = [
+        one
+        for one in found.routers
+        if one.group == "single model" and one.against and _cost(one, found.axis) <= _cost(own, found.axis)
+        and one.against.verdict != "better"
+    ]  # fmt: skip
+    if beating:
+        best = max(beating, key=lambda one: one.iou.value)
+        return (
+            f"Routing has not earned its cost: {best.name} reaches IoU {best.iou.value:.3f} at "
+            f"{words.valued(found.axis, _cost(best, found.axis))}, the pipeline {own.iou.value:.3f} at {at}"
+        )
+    rival = found.router(BASELINE)
+    assert rival.against is not None  # every baseline has one
+    said = {
+        "better": "The pipeline beats",
+        "worse": "The pipeline loses to",
+        "not told apart": "The pipeline is not told apart from",
+    }[rival.against.verdict]
+    return f"{said} the {BASELINE} at {at}: IoU {own.iou.value:.3f} against {rival.iou.value:.3f}"
+
+
+def said_of_routing(found: Comparison) -> list[str]:
+    """In words: how uneven the difficulty is, what is to be gained, whether to route, and what to deploy instead."""
+    said = []
+    learned = found.router("priced gains")
+    random, oracle = found.router("random"), found.router("oracle per budget")
+    if found.uneven == 1:
+        said.append("Difficulty: no larger model gains anything on any patch.")
+    elif found.uneven is not None:
+        said.append(
+            f"Difficulty: {words.share(found.uneven)} of the patches hold 80 % of all that a larger model could gain"
+            + ("; it is spread too evenly for a route to save much." if found.uneven > EVEN else ".")
+        )
+    for at, chance, best, captured in zip(
+        found.budgets, random.iou_at, oracle.iou_at, learned.captured_at or [None] * len(found.budgets), strict=True
+    ):
+        if chance is None or best is None:
+            continue
+        said.append(
+            f"Within {words.figure(found.axis, at)} the oracle gains {best - chance:+.3f} IoU over random routes"
+            + ("." if captured is None else f"; predicted gains capture {words.share(captured)} of it.")
+        )
+    return said + _said_of_spread(found) + _said_of_static(found)
+
+
+def _said_of_spread(found: Comparison) -> list[str]:
+    """Whether training from another seed gives another pipeline."""
+    ratios = [point.iou / point.costs["gflops"] for point in found.router("pipeline").front]
+    if len(ratios) < 2 or stdev(ratios) < SPREAD * mean(ratios):
+        return []
+    return [
+        f"High variance: IoU/GFLOP of the pipeline runs from {min(ratios):.3g} to {max(ratios):.3g} over "
+        f"{len(ratios)} seeds; one seed says little."
+    ]
+
+
+def _said_of_static(found: Comparison) -> list[str]:
+    rivals = [one for one in found.routers if one.group == "static"]
+    if not rivals:
+        return []
+    learned, said = found.router("priced gains"), []
+    better, worse = [], []
+    for place, (at, mine) in enumerate(zip(found.budgets, learned.iou_at, strict=True)):
+        within = words.figure(found.axis, at)
+        verdicts = []
+        for one in rivals:
+            difference, iou = one.at_against[place], one.iou_at[place]
+            if difference is not None:
+                verdicts.append(difference.verdict)
+                said.append(
+                    f"Within {within} routes reach IoU {mine:.3f}, the {one.name} (single UNets on whole images) "
+                    f"{iou:.3f}: {difference_text(difference)}."
+                )
+            elif iou is not None:
+                verdicts.append("worse")
+                said.append(f"Within {within} no route can be run; the {one.name} reaches IoU {iou:.3f}.")
+            elif mine is not None:
+                said.append(f"Within {within} no model of the {one.name} can be run; routes reach IoU {mine:.3f}.")
+        if "worse" in verdicts:
+            worse.append(within)
+        elif verdicts and all(one == "better" for one in verdicts):
+            better.append(within)
+    if better:
+        said.append(f"Routing earns its cost within {', '.join(better)}.")
+    if worse:
+        said.append(f"Within {', '.join(worse)} a single UNet is better.")
+    if not better:
+        said.append(
+            f"No budget is shown at which a route earns its cost: deploy a single UNet, such as {_best(found)}."
+        )
+    return said + [_per_gflop(one) for one in found.per_gflop]
+
+
+def _best(found: Comparison) -> str:
+    """The single UNet with the best IoU on val, mean over seeds, and what it reaches on test."""
+    points = [point for point in found.router(STATIC).front if point.val_iou is not None]
+    if not points:
+        return "the largest that is fast enough"
+    by_label: dict[str, list[FrontPoint]] = {}
+    for point in points:
+        by_label.setdefault(point.label, []).append(point)
+    label, chosen = max(by_label.items(), key=lambda item: mean(point.val_iou or 0.0 for point in item[1]))
+    cost = words.valued(found.axis, mean(point.costs[found.axis] for point in chosen))
+    return f"{label}, the best on val (IoU {mean(point.iou for point in chosen):.3f} on test, at {cost})"
+
+
+def _per_gflop(one: PerGflop) -> str:
+    rival = f"{one.rival} (IoU {one.rival_iou:.3f}, {one.rival_gflops:.3g} GFLOPs)"
+    gain = f"{one.gain.value:+.0%} ({one.gain.low:+.0%} … {one.gain.high:+.0%})"
+    reached = "the best single UNet of its IoU or more" if one.reached else "the best single UNet, which is below it"
+    return (
+        f"IoU/GFLOP of {one.router}, {one.operating} (IoU {one.iou:.3f}, {one.gflops:.3g} GFLOPs; chosen on "
+        f"{one.chosen}): {gain} over {reached}, {rival}."
+    )
+
+
+def difference_text(difference: Difference) -> str:
+    """ "+0.012 (+0.003 … +0.021), p 0.02: better"."""
+    return (
+        f"{difference.difference:+.3f} ({difference.low:+.3f} … {difference.high:+.3f}), "
+        f"p {difference.p_holm:.2g}: {difference.verdict}"
+    )
+
+
+def _cost(one: RouterResult, axis: Axis) -> float:
+    known: dict[Axis, float | None] = {
+        "gflops": one.gflops,
+        "latency": one.latency_s.value,
+        "energy": one.energy_j.value,
+    }
+    value = known[axis]
+    assert value is not None  # the axis that is held equal is one the device gives
+    return value
+
+
+def _lead(found: Comparison) -> str:
+    return (
+        f"Every router with several operating points is run at the pipeline's own mean {words.TITLES[found.axis]}, by "
+        "a coin between two neighbours; single models stand at their own cost. Difference: the pipeline's IoU less "
+        f"the router's, paired over images and seeds ({found.resamples:,} resamples), p adjusted by Holm."
+    )
+
+
+def _table(found: Comparison) -> str:
+    budgets = [words.figure(found.axis, at) for at in found.budgets]
+    head = [
+        "router",
+        "IoU",
+        "pipeline less this",
+        "latency",
+        "GFLOPs",
+        "GFLOPs, paper's",
+        "energy",
+        "IoU/GFLOP",
+        "IoU/GFLOP, paper's",
+    ]
+    head += [f"IoU at {at}" for at in budgets] + ["oracle's gain captured", "usage", "run as"]
+    rows: list[Sequence[Cell]] = []
+    for one in found.routers:
+        iou, ratio = one.iou, one.iou_per_gflop
+        rows.append(
+            [
+                one.name,
+                (f"{iou.value:.3f} ({iou.low:.3f} … {iou.high:.3f})", iou.value),
+                (difference_text(one.against), one.against.difference) if one.against else ("–", None),
+                cell("latency", one.latency_s.value),
+                cell("gflops", one.gflops),
+                cell("gflops", one.gflops_paper),
+                cell("energy", one.energy_j.value),
+                (f"{ratio.value:.3g} ({ratio.low:.3g} … {ratio.high:.3g})", ratio.value),
+                (f"{one.iou_per_gflop_paper:.3g}", one.iou_per_gflop_paper),
+                *(cell("iou", value) for value in one.iou_at),
+                (words.share(one.captured), one.captured) if one.captured is not None else ("–", None),
+                words.usage(one.usage),
+                one.operating,
+            ]
+        )
+    return table("routers at the pipeline's cost", head, rows)
+
+
+def cell(name: str, value: float | None) -> Cell:
+    return ("–", None) if value is None else (words.figure(name, value), value)
