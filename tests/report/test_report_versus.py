@@ -135,7 +135,10 @@ def test_whether_to_route_is_said_in_words() -> None:
     assert said[1] == (
         "Within 20\u00a0ms the oracle gains +0.200 IoU over random routes; predicted gains capture 70\u00a0% of it."
     )
-    assert "Within 20\u00a0ms routes reach IoU 0.610, the static front (single UNets on whole images) 0.560: +0.050" in said[3]
+    assert (
+        "Within 20\u00a0ms routes reach IoU 0.610, the static front (single UNets on whole images) 0.560: +0.050"
+        in said[3]
+    )
     assert said[5] == "Routing earns its cost within 20\u00a0ms."
     assert said[6] == (
         "IoU/GFLOP of pipeline, λ 0.1 (IoU 0.620, 2 GFLOPs; chosen on val): +97% (+90% … +104%) over the best single "

@@ -66,6 +66,7 @@ def test_every_size_is_there_as_it_is_and_in_int8(made) -> None:
     run, result = made
     assert [(row.config.base, row.config.scale, row.precision) for row in result.models] == [
         (4, 1.0, "fp32"), (4, 1.0, "int8"), (8, 1.0, "fp32"), (8, 1.0, "int8"), (8, 0.5, "fp32"), (8, 0.5, "int8"),
+        (4, 0.5, "fp32"), (4, 0.5, "int8"),
     ]  # fmt: skip
     assert {row.precision: row.runtime for row in result.models} == {"fp32": "eager", "int8": "onnx-int8"}
     assert all(row.latency.how == "measured" for row in result.models)

@@ -102,6 +102,7 @@ def test_the_static_front_is_a_rival_at_every_budget(compared, run):
         "static UNet (base 4, depth 1, fp32)",
         "static UNet (base 8, depth 1, fp32)",
         "static UNet (base 8, depth 1, scale 0.5, fp32)",
+        "static UNet (base 4, depth 1, scale 0.5, fp32)",
     }
     learned = found.router("priced gains")
     for mine, other, difference in zip(learned.iou_at, static.iou_at, static.at_against, strict=True):
