@@ -117,7 +117,7 @@ def test_the_rival_is_no_slower_and_the_best_on_val(made) -> None:
 def test_a_trial_says_what_its_policy_earns(made) -> None:
     run, _ = made
     for trial in (one for one in run.trials() if one.state == "complete"):
-        assert trial.reward.oracle >= max(trial.reward.policy, trial.reward.one_model) - 1e-9
+        assert trial.reward.oracle >= max(trial.reward.policy, trial.reward.one_model) - 1e-6
         assert set(trial.unconverged) <= {"f_0", "f_1", "f_2"}
         if 1.0 in trial.val.usage and trial.val.usage.index(1.0) == 0:
             assert trial.reward.policy == pytest.approx(0, abs=1e-6)  # all kept: no gain, C(0) = 0
