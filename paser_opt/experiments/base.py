@@ -16,11 +16,11 @@ from ..compare.records import Estimate
 from ..compare.statistics import Resamples, Statistic, draw, estimated, value
 from ..cost import cost_per_patch
 from ..data import SegmentationData
-from ..models import build_policy
+from ..models import PricedPolicy, build_policy
 from ..routers import charge_once, random_matched
 from ..search.objective import Bench, Priced
 from ..search.pipelines import SeededPipeline
-from ..train import Table, Tensors, Trained, restore_pipeline, train_policy
+from ..train import Table, Tensors, Trained, fit_priced, restore_pipeline, train_policy
 from .records import Findings
 
 __all__ = [
@@ -158,6 +158,10 @@ def retrained(of: Subject, priced: Priced) -> Trained:
     ).to(bench.training_device)  # fmt: skip
 
     def make() -> tuple[Tensors, dict[str, Any]]:
+        if isinstance(policy, PricedPolicy):
+            policy.ask(config.cost_weight, made.cost_per_patch, charge_f0=config.training.charge_f0)
+            table = made.tables("policy")
+            return policy.state_dict(), {"history": fit_priced(policy, table.observation, table.hard)}
         learn, val = (made.bandit(made.tables(part)) for part in ("policy", "val"))
         history = train_policy(
             policy, learn, val, config.training, grid=config.grid, flips=bench.data.flips,

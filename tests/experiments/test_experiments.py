@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.compare.curves import Points
 from paser_opt.compare.records import Estimate
-from paser_opt.config import DataConfig
+from paser_opt.config import DataConfig, PolicyConfig
 from paser_opt.data import load
 from paser_opt.errors import RunError
 from paser_opt.experiments import NAMES
@@ -239,3 +241,13 @@ def test_what_cannot_be_asked_says_why(run, trial):
         run_experiments(
             ["ablation"], run, trial.model_copy(update={"state": "failed"}), seeds=1, device=CPU, progress=Unwatched()
         )
+
+
+def test_a_priced_policy_is_fitted_anew_for_another_price(one):
+    """In closed form: its weights take no gradient."""
+    priced = variant(one, {"policy": PolicyConfig(kind="priced")})
+    dear = replace(priced.priced, config=priced.priced.config.model_copy(update={"cost_weight": 0.9}))
+    free = replace(priced.priced, config=priced.priced.config.model_copy(update={"cost_weight": 0.0}))
+    at_any_price, at_none = (retrained(priced, each).policy for each in (dear, free))
+    torch.testing.assert_close(at_any_price.weights, at_none.weights)
+    assert (at_any_price.charge[1:] > 0).all() and (at_none.charge == 0).all()
