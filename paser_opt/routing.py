@@ -67,6 +67,12 @@ class Split(nn.Module):
         return split(seen, self.grid, self.halo).flatten(0, 1), split_mask(labels, self.grid).flatten(0, 1)
 
 
+def _captured() -> bool:
+    """Whether this call is traced, exported or compiled, not run: then nothing may depend on the size of the batch."""
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return bool(tracing or torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling())
+
+
 class Refine(nn.Module):
     """f_i on the patches at ``index`` (n,): the label patches (N·P, h, w) with those replaced."""
 
@@ -75,11 +81,9 @@ class Refine(nn.Module):
         self.model, self.halo = model, halo
 
     def forward(self, patches: Tensor, labels: Tensor, index: Tensor) -> Tensor:
-        # On a CPU a large batch leaves the cache: twice as slow a patch. An exported model takes them all at once.
+        # On a CPU a large batch leaves the cache, and every patch takes longer. An exported model takes all at once.
         at_once = max(1, CACHED_PIXELS // patches[0, 0].numel())
-        exported = torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()  # type: ignore[attr-defined,no-untyped-call]
-        exported = exported or torch.compiler.is_compiling()
-        if exported or not patches.is_cpu or len(index) <= at_once:
+        if _captured() or not patches.is_cpu or len(index) <= at_once:
             return labels.index_put((index,), self.labels(patches[index]))
         parts = torch.split(index, at_once)
         return labels.index_put((index,), torch.cat([self.labels(patches[part]) for part in parts]))

@@ -98,6 +98,11 @@ class RunFolder:
         """The static front, where it has been made."""
         return read_record(StaticFront, self.static_file) if self.static_file.is_file() else None
 
+    @property
+    def comparison(self) -> Path:
+        """Folder of the comparison of routers."""
+        return self.path / "compare"
+
     def experiment_file(self, name: str) -> Path:
         return self.path / "experiments" / f"{name}.json"
 

@@ -63,7 +63,7 @@ def command(
         with watching(f"routers on {study.name}", quiet=quiet) as watcher:
             device = load_device(study.device)
             found = compare_study(study, run, effort=effort, device=device, progress=watcher)
-    page = write_comparison(found, out or run.path / "compare")
+    page = write_comparison(found, out or run.comparison)
     if found.trial is not None and out is None:
         write_report(run)  # which shows it too
     if json:

@@ -45,8 +45,8 @@ def command(
     effort = Effort(seeds=seeds, static=models, reinforce=reinforce)
     with watching(f"study of record: {chosen.name}", quiet=quiet, timeout_s=chosen.timeout_s) as watcher:
         done = record_study(
-            chosen, folder, out, device=device, effort=effort, trials=total,
-            models=models, command=made_by, watcher=watcher, say=(lambda step: None) if quiet else console.print,
+            chosen, folder, out, device=device, effort=effort, trials=total, command=made_by, watcher=watcher,
+            say=(lambda step: None) if quiet else console.print,
         )  # fmt: skip
     if json:
         typer.echo(f"[{','.join(one.model_dump_json(indent=1) for one in done.experiments)}]")

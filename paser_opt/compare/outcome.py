@@ -12,12 +12,10 @@ from torch import Tensor
 from ..evaluate import resampled_iou
 from ..records import Quantity
 from .curves import Points, at_budget, hypervolume
-from .records import AXES, Axis, Difference, FrontPoint, PerGflop, RouterResult
+from .records import AXES, Axis, Difference, FrontPoint, Group, PerGflop, RouterResult
 from .statistics import Resamples, Statistic, compared, estimated, value
 
-__all__ = ["Box", "Group", "Lane", "box", "budgets", "cost_of", "iou_of", "per_gflop", "results"]
-
-Group = Literal["pipeline", "single model", "static", "random", "rule", "learned", "oracle"]
+__all__ = ["Box", "Lane", "box", "budgets", "cost_of", "iou_of", "per_gflop", "results", "unevenness"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,17 @@ def budgets(seeds: Seeds, axis: Axis, *, random: str, oracle: str) -> list[float
     low = sum(lanes[random].test.cost(axis).min().item() for lanes in seeds) / len(seeds)
     high = sum(lanes[oracle].front(axis).cost(axis).max().item() for lanes in seeds) / len(seeds)
     return [low + part * (high - low) for part in (0.25, 0.5, 0.75)]
+
+
+def unevenness(gain: Tensor) -> float:
+    """Smallest share of patches with 80 % of all that the best choice gains over f_0; gain (N, P, M).
+
+    1 where nothing is gained: there is no patch to begin with.
+    """
+    best = gain.amax(dim=-1).clamp_min(0).flatten().double().sort(descending=True).values
+    if not best.sum() > 0:
+        return 1.0
+    return (int((best.cumsum(dim=0) < 0.8 * best.sum()).sum()) + 1) / len(best)
 
 
 def results(

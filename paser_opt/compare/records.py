@@ -10,12 +10,19 @@ from ..records import FORMAT, Quantity, Record
 
 __all__ = [
     "AXES",
+    "ENTROPY",
+    "LEARNED",
+    "ORACLE",
+    "PIPELINE",
+    "RANDOM",
+    "STATIC",
     "Axis",
     "Comparison",
     "Difference",
     "Equivalence",
     "Estimate",
     "FrontPoint",
+    "Group",
     "PerGflop",
     "RouterResult",
     "Verdict",
@@ -26,6 +33,14 @@ AXES: tuple[Axis, ...] = ("gflops", "latency", "energy")
 """Costs in GFLOPs (full convention), seconds and joules (gross), mean of one image."""
 
 Verdict = Literal["better", "worse", "not told apart"]
+
+
+Group = Literal["pipeline", "single model", "static", "random", "rule", "learned", "oracle"]
+
+PIPELINE, LEARNED, RANDOM, ORACLE, ENTROPY, STATIC = (
+    "pipeline", "priced gains", "random", "oracle per budget", "entropy threshold", "static front",
+)  # fmt: skip
+"""Names of the routers that a comparison is told by; those of `routers/` bear the same."""
 
 
 class Estimate(Record):
@@ -80,7 +95,7 @@ class RouterResult(Record):
     """One router on test. Where it has several operating points, it is shown at the pipeline's own cost."""
 
     name: str
-    group: Literal["pipeline", "single model", "static", "random", "rule", "learned", "oracle"]
+    group: Group
     operating: str = Field(description="which operating point, or mix of two, the figures are of")
     equal_cost: bool = Field(description="False: it cannot be run at the pipeline's cost, so it is shown at its own")
     iou: Estimate

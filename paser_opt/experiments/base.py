@@ -16,11 +16,11 @@ from ..compare.records import Estimate
 from ..compare.statistics import Resamples, Statistic, draw, estimated, value
 from ..cost import cost_per_patch
 from ..data import SegmentationData
-from ..models import PricedPolicy, build_policy
+from ..models import build_policy
 from ..routers import charge_once, random_matched
 from ..search.objective import Bench, Priced
 from ..search.pipelines import SeededPipeline
-from ..train import Table, Tensors, Trained, fit_priced, restore_pipeline, train_policy
+from ..train import Table, Tensors, Trained, restore_pipeline
 from .records import Findings
 
 __all__ = [
@@ -152,23 +152,17 @@ def retrained(of: Subject, priced: Priced) -> Trained:
     made = restore_pipeline(
         config, bench.data, bench.store, cost, of.trained.keys, device=bench.training_device, progress=bench.progress
     )
-    policy = build_policy(
+    made.policy = build_policy(
         config.policy, models=len(config.models), grid=config.grid, classes=bench.data.classes,
         channels=bench.data.channels, seed=config.seed,
     ).to(bench.training_device)  # fmt: skip
 
     def make() -> tuple[Tensors, dict[str, Any]]:
-        if isinstance(policy, PricedPolicy):
-            policy.ask(config.cost_weight, made.cost_per_patch, charge_f0=config.training.charge_f0)
-            table = made.tables("policy")
-            return policy.state_dict(), {"history": fit_priced(policy, table.observation, table.hard)}
-        learn, val = (made.bandit(made.tables(part)) for part in ("policy", "val"))
-        history = train_policy(
-            policy, learn, val, config.training, grid=config.grid, flips=bench.data.flips,
-            epochs=config.training.policy_epochs, seed=config.seed, device=bench.training_device,
-            progress=bench.progress, stage=f"policy, S {config.mc_samples}, λ {config.cost_weight:.3g}",
+        history = made.learn(
+            epochs=config.training.policy_epochs, flips=bench.data.flips, progress=bench.progress,
+            stage=f"policy, S {config.mc_samples}, λ {config.cost_weight:.3g}",
         )  # fmt: skip
-        return policy.state_dict(), {"history": history}
+        return made.policy.state_dict(), {"history": history}
 
     key = bench.store.key(
         "retrained",
@@ -179,7 +173,6 @@ def retrained(of: Subject, priced: Priced) -> Trained:
         cost=torch.tensor(cost).tolist(),
         device=bench.training_device.type,
     )
-    policy.load_state_dict(bench.store.get_or_make(key, make).tensors)
-    policy.eval()
-    made.policy = policy
+    made.policy.load_state_dict(bench.store.get_or_make(key, make).tensors)
+    made.policy.eval()
     return made

@@ -40,7 +40,6 @@ def record_study(
     device: Device,
     effort: Effort,
     trials: int,
-    models: int,
     command: str,
     watcher: Watcher,
     say: Callable[[str], object],
@@ -48,7 +47,7 @@ def record_study(
     """Everything there is to say of ``study``, into ``out``/<study>.md; on the knee of the front's members
     that route.
 
-    ``models``: widths of the static front. ``command`` is what the page says it was made by; ``say`` is told each step.
+    ``command`` is what the page says it was made by; ``say`` is told each step.
     Each step goes on where it stopped: measured steps, finished trials and trained stages are kept in ``run``. Raises
     what the steps raise.
     """
@@ -58,12 +57,12 @@ def record_study(
     say("search")
     search(study, run.path, device=device, trials=trials, timeout_s=study.timeout_s, watcher=watcher)
     say("single UNets on whole images")
-    static_front(run, device=device, models=models, int8=True, progress=watcher)
+    static_front(run, device=device, models=effort.static, int8=effort.int8, progress=watcher)
     write_report(run)
     trial = routing_trial(run)
     say(f"routers on trial {trial.number}, {effort.seeds} seeds")
     comparison = compare_run(run, trial, effort=effort, device=device, progress=watcher)
-    write_comparison(comparison, run.path / "compare")
+    write_comparison(comparison, run.comparison)
     write_report(run)
     say(", ".join(NAMES))
     experiments = run_experiments(list(NAMES), run, trial, seeds=effort.seeds, device=device, progress=watcher)

@@ -6,15 +6,25 @@ import html
 from collections.abc import Sequence
 from statistics import mean, stdev
 
-from ..compare.records import Axis, Comparison, Difference, FrontPoint, PerGflop, RouterResult
+from ..compare.records import (
+    ENTROPY,
+    LEARNED,
+    ORACLE,
+    PIPELINE,
+    RANDOM,
+    STATIC,
+    Axis,
+    Comparison,
+    Difference,
+    FrontPoint,
+    PerGflop,
+    RouterResult,
+)
 from . import words
 from .sections import Cell, section, table
 
 __all__ = ["cell", "compared_section", "difference_text", "headline", "routers_section", "said_of_routing"]
 
-BASELINE = "entropy threshold"
-"""PaSeR's open question: does a learned route beat this one?"""
-STATIC = "static front"
 SPREAD = 0.15
 """Standard deviation of IoU/GFLOP over seeds, in parts of its mean, from which on its variance is called high."""
 EVEN = 0.4
@@ -37,7 +47,7 @@ def routers_section(found: Comparison) -> str:
 
 def headline(found: Comparison) -> str:
     """Whether the pipeline has earned its cost, in one sentence."""
-    own = found.router("pipeline")
+    own = found.router(PIPELINE)
     at = words.valued(found.axis, _cost(own, found.axis))
     beating = [
         one
@@ -51,21 +61,21 @@ def headline(found: Comparison) -> str:
             f"Routing has not earned its cost: {best.name} reaches IoU {best.iou.value:.3f} at "
             f"{words.valued(found.axis, _cost(best, found.axis))}, the pipeline {own.iou.value:.3f} at {at}"
         )
-    rival = found.router(BASELINE)
+    rival = found.router(ENTROPY)
     assert rival.against is not None  # every baseline has one
     said = {
         "better": "The pipeline beats",
         "worse": "The pipeline loses to",
         "not told apart": "The pipeline is not told apart from",
     }[rival.against.verdict]
-    return f"{said} the {BASELINE} at {at}: IoU {own.iou.value:.3f} against {rival.iou.value:.3f}"
+    return f"{said} the {ENTROPY} at {at}: IoU {own.iou.value:.3f} against {rival.iou.value:.3f}"
 
 
 def said_of_routing(found: Comparison) -> list[str]:
     """In words: how uneven the difficulty is, what is to be gained, whether to route, and what to deploy instead."""
     said = []
-    learned = found.router("priced gains")
-    random, oracle = found.router("random"), found.router("oracle per budget")
+    learned = found.router(LEARNED)
+    random, oracle = found.router(RANDOM), found.router(ORACLE)
     if found.uneven == 1:
         said.append("Difficulty: no larger model gains anything on any patch.")
     elif found.uneven is not None:
@@ -87,7 +97,7 @@ def said_of_routing(found: Comparison) -> list[str]:
 
 def _said_of_spread(found: Comparison) -> list[str]:
     """Whether training from another seed gives another pipeline."""
-    ratios = [point.iou / point.costs["gflops"] for point in found.router("pipeline").front]
+    ratios = [point.iou / point.costs["gflops"] for point in found.router(PIPELINE).front]
     if len(ratios) < 2 or stdev(ratios) < SPREAD * mean(ratios):
         return []
     return [
@@ -100,7 +110,7 @@ def _said_of_static(found: Comparison) -> list[str]:
     rivals = [one for one in found.routers if one.group == "static"]
     if not rivals:
         return []
-    learned, said = found.router("priced gains"), []
+    learned, said = found.router(LEARNED), []
     better, worse = [], []
     for place, (at, mine) in enumerate(zip(found.budgets, learned.iou_at, strict=True)):
         within = words.figure(found.axis, at)

@@ -35,8 +35,8 @@ from .sections import (
 
 __all__ = ["filled", "write_report"]
 
-COMPARED = Path("compare", "compare.json")
-"""Where `paser-opt compare` leaves its record in a run."""
+COMPARED = "compare.json"
+"""The record that `paser-opt compare` leaves in a run."""
 
 
 def write_report(run: RunFolder) -> Path:
@@ -47,7 +47,8 @@ def write_report(run: RunFolder) -> Path:
     """
     info = collect(run)
     shots = gallery(run)
-    compared = read_record(Comparison, run.path / COMPARED) if (run.path / COMPARED).is_file() else None
+    record = run.comparison / COMPARED
+    compared = read_record(Comparison, record) if record.is_file() else None
     important = importances(info.trials, info.objectives)
     table = front_csv(info)
     write_text(run.path / "front.csv", table)
@@ -60,7 +61,7 @@ def _page(info: Info, shots: Gallery, important: Sequence[Importances], table: s
     run, empty = info.run, info.knee is None
     body = [findings_section(info), provenance_section(info), trials_section(info)]
     if compared is not None:
-        body[1:1] = [compared_section(compared, f"{COMPARED.parent.name}/compare.html")]
+        body[1:1] = [compared_section(compared, "compare/compare.html")]
     if not empty:
         body[:0] = [front_section(info, table)]
         body[2:2] = [gallery_section(info, shots), course_section(info, important)]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..compare.costs import CostTable, figures
 from ..compare.curves import Points, upper_hull
-from ..compare.outcome import Group, Lane
-from ..compare.records import Axis
+from ..compare.outcome import Lane
+from ..compare.records import ENTROPY, ORACLE, PIPELINE, RANDOM, STATIC, Axis, Group
 from ..config import CostKind, PipelineConfig, PolicyConfig
 from ..cost import RoutePlan, Workload, alone, cost_per_patch
 from ..evaluate import image_probability
@@ -42,7 +42,7 @@ from ..train import Trained
 from .objective import Bench, Priced
 from .static import SingleModels
 
-__all__ = ["ENTROPY", "LEARNED", "ORACLE", "PIPELINE", "RANDOM", "STATIC", "Effort", "Scorer", "sweep"]
+__all__ = ["Effort", "Scorer", "sweep"]
 
 TRAININGS = 3
 """Values of λ, from low to high, that a policy is trained for which knows no other."""
@@ -50,9 +50,6 @@ DRAWS = 16
 """Random twins that are averaged."""
 BUDGETS = 24
 """Budgets the oracle is asked for."""
-PIPELINE, LEARNED, RANDOM, ORACLE, ENTROPY, STATIC = (
-    "pipeline", PricedRouter.name, "random", "oracle per budget", EntropyRouter.name, "static front",
-)  # fmt: skip
 KINDS: dict[Axis, CostKind] = {"gflops": "flops", "latency": "latency", "energy": "energy"}
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import optuna
-from torch import Tensor
 
-from ..compare.outcome import box, budgets, per_gflop, results
-from ..compare.records import Comparison
+from ..compare.outcome import box, budgets, per_gflop, results, unevenness
+from ..compare.records import ENTROPY, LEARNED, ORACLE, PIPELINE, RANDOM, STATIC, Comparison
 from ..compare.statistics import draw
 from ..config import Device, Study
 from ..data import load
@@ -20,25 +19,14 @@ from ..errors import ConfigError
 from ..progress import Progress
 from ..records import Quantity, TrialRecord
 from ..runs import RunFolder
-from .lanes import ENTROPY, LEARNED, ORACLE, PIPELINE, RANDOM, STATIC, Effort, Scorer
+from .lanes import Effort, Scorer
 from .pipelines import SeededPipeline, trial_pipeline
 from .space import first_trials, suggest
 from .static import SingleModels, static_sizes
 
-__all__ = ["Effort", "compare_run", "compare_study", "unevenness"]
+__all__ = ["Effort", "compare_run", "compare_study"]
 
 RESAMPLES = 2000
-
-
-def unevenness(gain: Tensor) -> float:
-    """Smallest share of patches with 80 % of all that the best choice gains over f_0; gain (N, P, M).
-
-    1 where nothing is gained: there is no patch to begin with.
-    """
-    best = gain.amax(dim=-1).clamp_min(0).flatten().double().sort(descending=True).values
-    if not best.sum() > 0:
-        return 1.0
-    return (int((best.cumsum(dim=0) < 0.8 * best.sum()).sum()) + 1) / len(best)
 
 
 def compare_run(

@@ -3,11 +3,12 @@
 from .artifacts import ArtifactStore, Tensors
 from .distill import teacher_logits
 from .loop import History, seeded, training_device
-from .pipeline import Trained, restore_pipeline, train_pipeline
+from .pipeline import restore_pipeline, train_pipeline
 from .priced import fit_priced
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
 from .table import Table, routed
+from .trained import Trained
 from .whole import converged, train_whole
 
 __all__ = [

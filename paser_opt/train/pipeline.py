@@ -12,7 +12,7 @@ differ in β share pretraining, and a model's table is shared by every family it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..config import PipelineConfig
 from ..data import Part, SegmentationData
-from ..models import AnyPolicy, PricedPolicy, UNet, build_policy, build_unet
+from ..models import AnyPolicy, UNet, build_policy, build_unet
 from ..patches import patch_size
 from ..progress import Progress
 from .artifacts import ArtifactStore, Tensors
@@ -29,46 +29,10 @@ from .distill import distill, distill_key, teacher_logits
 from .finetune import finetune
 from .loop import Fitted, History, Left, Span
 from .pretrain import pretrain
-from .priced import fit_priced
-from .reinforce import Bandit, choose, train_policy
-from .reward import gains, rewards
 from .table import Table, everywhere, screened, with_context
+from .trained import Trained
 
-__all__ = ["Trained", "restore_pipeline", "train_pipeline"]
-
-
-@dataclass
-class Trained:
-    """One trained pipeline: its weights, its tables, and the record of how it came about."""
-
-    config: PipelineConfig
-    models: list[UNet]
-    policy: AnyPolicy
-    cost_per_patch: Tensor  # (models,)
-    tables: Callable[[str], Table]
-    keys: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    histories: dict[str, History] = field(default_factory=dict)
-    folds: Callable[[], list[tuple[list[UNet], Part]]] | None = None
-    """With folds, the UNets trained without each fold, and its images: D_RL in order."""
-
-    def looked_at(self, part_name: str, part: Part) -> list[tuple[list[UNet], Part]]:
-        """Which UNets stand for this pipeline's on ``part``, piece by piece in order: on D_RL those of the folds."""
-        return self.folds() if self.folds and part_name == "policy" else [(self.models, part)]
-
-    def bandit(self, table: Table) -> Bandit:
-        """The policy's problem on ``table``, by this pipeline's λ, A and C."""
-        training = self.config.training
-        gain = gains(table.hard, table.soft, training.reward)
-        return Bandit(
-            table.observation,
-            rewards(gain, self.cost_per_patch, self.config.cost_weight, charge_f0=training.charge_f0),
-        )
-
-    def route(self, table: Table) -> Tensor:
-        """The policy's argmax route (N, P) of every image of ``table``."""
-        device = next(self.policy.parameters()).device
-        return choose(self.policy, table.observation.to(device)).flatten(1).cpu()
+__all__ = ["restore_pipeline", "train_pipeline"]
 
 
 class _Trainer:
@@ -271,7 +235,6 @@ class _Trainer:
         )  # fmt: skip
 
     def train_policy(self, name: str, epochs: int, *, keep_start: bool = False, start: str = "") -> None:
-        bandit, val = self.out.bandit(self.table("policy")), self.out.bandit(self.table("val"))
         config = self.config
         key = self.store.key(
             "policy",
@@ -290,15 +253,9 @@ class _Trainer:
         )  # fmt: skip
 
         def train() -> History:
-            if isinstance(self.policy, PricedPolicy):
-                self.policy.ask(config.cost_weight, self.out.cost_per_patch, charge_f0=self.training.charge_f0)
-                table = self.table("policy")
-                return fit_priced(self.policy, table.observation, table.hard)
-            return train_policy(
-                self.policy, bandit, val, self.training, grid=config.grid, flips=self.data.flips, epochs=epochs,
-                seed=config.seed, device=self.device, progress=self.progress, stage=name, keep_start=keep_start,
-                alpha=(0.95, 1.0) if keep_start else (0.7, 0.95),
-            )  # fmt: skip
+            return self.out.learn(
+                epochs=epochs, flips=self.data.flips, progress=self.progress, stage=name, keep_start=keep_start
+            )
 
         self.trained(name, key, self.policy, train)
         self.out.keys["policy"] = key

@@ -10,15 +10,17 @@ import torch
 
 from paser_opt.catalog import load_device
 from paser_opt.compare.costs import CostTable, figures
+from paser_opt.compare.outcome import unevenness
+from paser_opt.compare.records import ENTROPY, LEARNED, ORACLE, PIPELINE
 from paser_opt.cost import open_bench, open_profile, predict
 from paser_opt.errors import ConfigError, RunError
 from paser_opt.progress import Silent
+from paser_opt.routers import BudgetOracle, DeployedPolicy, EntropyRouter, PricedRouter
 from paser_opt.runs import RunFolder
 from paser_opt.search import Effort, compare_run, compare_study
 from paser_opt.search.lanes import sweep
 from paser_opt.search.objective import Bench, price
 from paser_opt.search.study import search
-from paser_opt.search.versus import unevenness
 from paser_opt.train import ArtifactStore
 
 QUICK = Effort(points=2, static=2, int8=False)
@@ -116,6 +118,11 @@ def test_the_static_front_is_a_rival_at_every_budget(compared, run):
     assert own.gain.value == pytest.approx(own.iou / own.gflops / (own.rival_iou / own.rival_gflops) - 1)
     assert own.reached == (own.rival_iou >= own.iou)
     assert 0 < found.uneven <= 1
+
+
+def test_the_names_a_comparison_is_told_by_are_the_routers():
+    assert (DeployedPolicy.name, PricedRouter.name) == (PIPELINE, LEARNED)
+    assert (EntropyRouter.name, BudgetOracle.name) == (ENTROPY, ORACLE)
 
 
 def test_unevenness_by_hand():

@@ -1,0 +1,155 @@
+"""What a search may choose, within what, on which data: one study."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from .base import Base, Config, Context, CostKind, Depth, Grid, Halo, Objective, Scale
+from .data import DataConfig
+from .pipeline import Size, TrainConfig
+
+__all__ = ["Budget", "ModelSpace", "Range", "Space", "Study"]
+
+
+class Range(Config):
+    """Numbers from ``low`` to ``high``; whole numbers when both are whole."""
+
+    low: float
+    high: float
+    step: float | None = Field(None, gt=0)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _order(self) -> Range:
+        if self.low >= self.high:
+            raise ValueError(f"low = {self.low:g} is not below high = {self.high:g}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log = true needs low > 0 and no step")
+        return self
+
+
+def _listed(value: Any) -> Any:
+    """A single value means a list of one."""
+    return value if isinstance(value, list | tuple | dict | Range) else [value]
+
+
+FloatDim = Annotated[Range | tuple[float, ...], BeforeValidator(_listed)]
+IntDim = Annotated[tuple[int, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class ModelSpace(Config):
+    """Sizes one model may take. The first of each list is the study's own size (the paper's trial uses it)."""
+
+    base: Annotated[tuple[Base, ...], BeforeValidator(_listed), Field(min_length=1)]
+    depth: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)]
+    scale: Annotated[tuple[Scale, ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
+
+
+class Space(Config):
+    """What the search may choose. A single value is fixed; a list is a choice; {low, high} is a range."""
+
+    models: tuple[ModelSpace, ...] = Field(min_length=2, max_length=6)
+    model_count: IntDim = Field((0,), description="how many of the models take part; 0: all of them")
+    cost_weight: FloatDim = Field(Range(low=0.01, high=0.9), description="λ")
+    distill_weight: FloatDim = Field((0.01,), description="β")
+    mc_samples: IntDim = Field((0, 1, 5), description="S")
+    grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)] = ((4, 4),)
+    halo: Annotated[tuple[Halo, ...], BeforeValidator(_listed), Field(min_length=1)] = (0,)
+    context: Annotated[tuple[Context, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        ("none",), description="screen: f_1 … see f_0's class probabilities too; β is then 0"
+    )
+    policy: Annotated[
+        tuple[Literal["pooled", "priced", "reference"], ...], BeforeValidator(_listed), Field(min_length=1)
+    ] = ("pooled",)
+    reward_cost: Annotated[tuple[CostKind, ...], BeforeValidator(_listed), Field(min_length=1)] = ("latency",)
+
+    @model_validator(mode="after")
+    def _within(self) -> Space:
+        counts = [len(self.models) if n == 0 else n for n in self.model_count]
+        if not all(2 <= n <= len(self.models) for n in counts):
+            raise ValueError(f"model_count {counts}: between 2 and the {len(self.models)} models listed")
+        for name, low, high in (("cost_weight", 0.0, 0.999), ("distill_weight", 0.0, 1.0)):
+            dim = getattr(self, name)
+            values = (dim.low, dim.high) if isinstance(dim, Range) else dim
+            if not values or not all(low <= v <= high for v in values):
+                raise ValueError(f"{name} must lie in {low:g} … {high:g}")
+        if not all(0 <= s <= 64 for s in self.mc_samples):
+            raise ValueError(f"mc_samples {list(self.mc_samples)}: 0 … 64")
+        return self
+
+
+class Budget(Config):
+    """Pipelines whose cheapest possible route costs more than this are told PRUNED before training."""
+
+    max_gflops: float | None = Field(None, gt=0, description="full convention, 2·MACs, per image")
+    max_latency_s: float | None = Field(None, gt=0)
+    max_energy_j: float | None = Field(None, gt=0)
+    max_memory_bytes: float | None = Field(None, gt=0)
+
+
+class Study(Config):
+    """One search: data, device, objectives, space, budget, seeds."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    description: str = ""
+    device: str = Field("cpu", description="name in devices/, or a path to a TOML")
+    objectives: tuple[Objective, ...] = ("iou", "latency")
+    trials: int = Field(20, ge=1)
+    timeout_s: float | None = Field(None, gt=0, description="stop asking for trials after this long")
+    seed: int = Field(0, ge=0)
+    allow_estimated_energy: bool = Field(
+        False, description="accept time × assumed power as an objective (it says nothing latency does not)"
+    )
+    predict_within: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="sizes not profiled yet: accept a latency told from other sizes if sure within this share; else, "
+        "and at 0, measure",
+    )
+    data: DataConfig = DataConfig()
+    training: TrainConfig = TrainConfig()
+    norm: Literal["instance", "group", "batch", "none"] = "instance"
+    dropout: float = Field(0.5, ge=0, lt=1)
+    space: Space
+    static: tuple[Size, ...] = Field(
+        (), description="single UNets of the static front; empty: sizes that span the space, and half scale"
+    )
+    budget: Budget = Budget()
+    rungs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.3, 1.0),
+        description="shares of the epochs, rising, at which a trial is stopped unless it does well; 1: all of them, "
+        "before fine-tuning; [] for none",
+    )
+
+    @model_validator(mode="after")
+    def _teacher(self) -> Study:
+        if self.training.crops == "hard" and self.space.distill_weight != (0.0,):
+            raise ValueError('crops = "hard" trains f_0 first, without a teacher: space.distill_weight must be 0')
+        return self
+
+    @model_validator(mode="after")
+    def _extent(self) -> Study:
+        if self.training.windows != (1, 1) and self.norm in ("instance", "group"):
+            raise ValueError(
+                f'norm = "{self.norm}" takes its statistics over the extent it sees, and f_0 runs on whole images: '
+                'choose norm = "batch", or training.windows = "1x1"'
+            )
+        return self
+
+    @field_validator("rungs")
+    @classmethod
+    def _rising(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if any(after <= before for before, after in itertools.pairwise(rungs)):
+            raise ValueError("rungs must rise, as in [0.1, 0.3, 1]")
+        return rungs
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if len(set(objectives)) != len(objectives) or "iou" not in objectives or len(objectives) < 2:
+            raise ValueError('objectives must be "iou" and at least one of gflops, latency, energy, memory, each once')
+        return objectives
