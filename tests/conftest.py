@@ -1,12 +1,13 @@
 """What several rooms' tests share: a study so small that a trial takes a second."""
 
+import multiprocessing
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from command import few_samples, run_command
 
 from paser_opt.catalog import load_device, load_study
 from paser_opt.progress import Silent
@@ -15,6 +16,9 @@ from paser_opt.search import profile_study
 # Tests are small: two threads wait for each other more than they work. Processes that tests start must round alike.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+few_samples()
 
 TINY = """
 name = "tiny"
@@ -85,12 +89,25 @@ def run_folder(tmp_path, tiny_profile):
 
 
 @pytest.fixture(scope="session")
-def paser_opt():
-    """The command in a process of its own: paser_opt("search", …) → CompletedProcess."""
+def paser_opt(tmp_path_factory):
+    """The command in a process of its own: paser_opt("search", …) → CompletedProcess.
 
-    def call(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "paser_opt", *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **options.pop("env", {})}
-        return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, **options)
+    It is forked from a server that holds torch and the rest already, which takes seconds to load.
+    """
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["paser_opt.experiments.study", "paser_opt.report.page"])
+
+    def call(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        folder = tmp_path_factory.mktemp("said")
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **(env or {})}
+        command = [str(one) for one in arguments]
+        process = server.Process(target=run_command, args=(command, environment, str(folder)))
+        process.start()
+        process.join(200)
+        if process.is_alive():
+            process.kill()
+            raise TimeoutError(f"paser-opt {' '.join(command)}: 200 s")
+        said = [(folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+        return subprocess.CompletedProcess(command, process.exitcode or 0, *said)
 
     return call

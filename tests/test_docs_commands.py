@@ -33,6 +33,10 @@ def shown() -> list[list[str]]:
                 arguments[at : at + 2] = [NO_BOARD]
             if arguments[0] == "search" and {NO_BOARD, "--store"} & set(arguments):
                 arguments += ["--trials", "2", "--out", f"runs/{len(found)}"]  # a run of its own
+            for option, most in (("--trials", 4), ("--seeds", 2)):
+                if option in arguments:
+                    at = arguments.index(option) + 1
+                    arguments[at] = str(min(most, int(arguments[at])))
             if arguments[0] == "validate":
                 arguments += ["--families", "1"]
             if arguments[0] == "record":

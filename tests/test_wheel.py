@@ -51,7 +51,7 @@ def required(names: list[str], extras: frozenset[str] = frozenset()) -> dict[str
     return found
 
 
-def test_it_installs_and_runs_elsewhere(wheel, tmp_path, tiny_toml):
+def test_it_installs_and_runs_elsewhere(wheel, tmp_path, tiny_toml, tiny_profile):
     """In a virtual environment of its own that borrows from this one only what the wheel itself requires."""
     home = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
@@ -83,6 +83,8 @@ def test_it_installs_and_runs_elsewhere(wheel, tmp_path, tiny_toml):
     )
     assert Path(where.strip()).is_relative_to(home)
     assert "jetson" in run("devices").stdout
+    (tmp_path / "run" / "profiles").mkdir(parents=True)
+    (tmp_path / "run" / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
     done = run("search", str(tiny_toml), "--trials", "1", "--out", "run", "-q")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()

@@ -42,6 +42,7 @@ def command(
     Example: [bold]paser-opt compare runs/quickstart --trial 7[/bold]
     """
     from ..catalog import load_device, load_study
+    from ..records import make_room
     from ..report import write_comparison, write_report
     from ..report.choice import chosen_trial
     from ..runs import RunFolder
@@ -49,6 +50,8 @@ def command(
     from .live import console, watching
 
     effort = Effort(seeds=seeds, points=points, static=models, reinforce=reinforce)
+    if out:
+        make_room(out / "compare.html")
     if Path(target).is_dir():
         run = RunFolder.open(Path(target))
         chosen = chosen_trial(run, trial)

@@ -36,7 +36,7 @@ def command(
     from ..catalog import load_device
     from ..experiments.page import experiment_page
     from ..experiments.runner import known, run_experiments
-    from ..records import write_text
+    from ..records import make_room, write_text
     from ..report.choice import chosen_trial
     from ..runs import RunFolder
     from .live import console, watching
@@ -44,6 +44,8 @@ def command(
     folder = RunFolder.open(run)
     asked, chosen = known(name), chosen_trial(folder, trial)
     device = load_device(folder.run().study.device)
+    if out:
+        make_room(out)
     with watching(f"{asked} on trial {chosen.number} of {run}", quiet=quiet) as watcher:
         (record,) = run_experiments([asked], folder, chosen, seeds=seeds, device=device, progress=watcher)
     if out:

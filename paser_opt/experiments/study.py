@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..compare.records import Comparison
 from ..config import Device, Study
-from ..records import write_text
+from ..records import make_room, write_text
 from ..report import write_comparison, write_report
 from ..report.choice import routing_trial
 from ..report.info import collect
@@ -51,6 +51,8 @@ def record_study(
     Each step goes on where it stopped: measured steps, finished trials and trained stages are kept in ``run``. Raises
     what the steps raise.
     """
+    page = out / f"{study.name}.md"
+    make_room(page)
     say("profile")
     with run.locked():
         profile_study(study, device, run.profile_file(device.name), energy=True, progress=watcher)
@@ -66,6 +68,5 @@ def record_study(
     write_report(run)
     say(", ".join(NAMES))
     experiments = run_experiments(list(NAMES), run, trial, seeds=effort.seeds, device=device, progress=watcher)
-    page = out / f"{study.name}.md"
     write_text(page, study_page(collect(run), comparison, experiments, command))
     return StudyOfRecord(page, run, comparison, experiments)

@@ -4,7 +4,7 @@ A number never travels without its origin: ``how`` says whether it was measured,
 and a figure that is missing is ``None`` with a ``reason``.
 """
 
-from .base import FORMAT, How, Record, read_record, write_bytes, write_text
+from .base import FORMAT, How, Record, make_room, read_record, write_bytes, write_text
 from .measurements import (
     Agreement,
     Energy,
@@ -60,6 +60,7 @@ __all__ = [
     "Validation",
     "Versus",
     "Work",
+    "make_room",
     "read_record",
     "write_bytes",
     "write_text",

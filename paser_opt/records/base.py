@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import RunError
 
-__all__ = ["FORMAT", "How", "Record", "read_record", "write_bytes", "write_text"]
+__all__ = ["FORMAT", "How", "Record", "make_room", "read_record", "write_bytes", "write_text"]
 
 FORMAT = 1
 """Version of the files of a run; raised when an older one could not be read any more."""
@@ -44,6 +44,16 @@ def read_record(kind: type[RecordT], path: Path) -> RecordT:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise RunError(f"{path} is damaged or of another version: {where}: {first['msg']}") from None
+
+
+def make_room(path: Path) -> None:
+    """Make the folder of ``path`` and see that a file can be put there, before the long work of which it tells.
+
+    Raises OSError where none can.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from ..config import Device, Study
 from ..cost import open_bench, open_profile
 from ..data import load
 from ..progress import Progress
-from ..records import Profile, read_record
+from ..records import Profile, make_room, read_record
 from ..routing import workloads
 from .space import cover, unfit
 
@@ -35,6 +35,7 @@ def profile_study(
     """
     bench = open_bench(device, estimate=estimate)
     data = load(study.data, progress=progress)
+    make_room(path)
     steps = {}
     for config in cover(study, channels=data.channels, classes=data.classes):
         if unfit(config, data) is None:

@@ -15,7 +15,7 @@ from paser_opt.models import build_unet
 from paser_opt.routing import Refine, workloads
 
 CPU = torch.device("cpu")
-TOLERANCE = {"eager": 0.0, "compile": 1e-4, "onnx": 1e-4, "onnx-int8": 0.15}
+TOLERANCE = {"eager": 0.0, "compile": 1e-4, "onnx": 1e-4, "onnx-int8": 0.05}
 
 
 class Head(nn.Module):
