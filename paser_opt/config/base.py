@@ -21,6 +21,7 @@ __all__ = [
     "RuntimeName",
     "Scale",
     "Side",
+    "listed",
 ]
 
 
@@ -39,6 +40,13 @@ OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
 
 class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def listed(value: Any) -> Any:
+    """A single value means a list of one, and none an empty one."""
+    if value is None:
+        return []
+    return value if isinstance(value, list | tuple | dict | Config) else [value]
 
 
 def _grid(value: Any) -> Any:

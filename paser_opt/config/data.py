@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from .base import Config, Side
+from .base import Config, Side, listed
 
 __all__ = ["DataConfig"]
 
@@ -34,7 +34,9 @@ class DataConfig(Config):
     difficulty: float = Field(0.5, ge=0, le=1, description="synthetic: 0 easy … 1 hard (noise, blur, fine grain)")
     digits: int = Field(4, ge=1, le=64, description="mnist: digits on one canvas")
     target: Literal["foreground", "digit"] = Field("foreground", description="mnist: what the mask says")
-    corruption: str | None = Field(None, description="mnist, synthetic: a named corruption put on every image")
+    corruption: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
+        (), description='named corruption of every image; of several, each image has one in turn ("none": as it is)'
+    )
     severity: int = Field(3, ge=1, le=5, description="severity of the corruption")
     flips: Literal["none", "h", "hv"] = Field("hv", description="augmentation: mirror images while training")
     parts: tuple[float, float, float] = Field(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from .base import Base, Config, Context, CostKind, Depth, Grid, Halo, Objective, Scale
+from .base import Base, Config, Context, CostKind, Depth, Grid, Halo, Objective, Scale, listed
 from .data import DataConfig
 from .pipeline import Size, TrainConfig
 
@@ -31,21 +31,19 @@ class Range(Config):
         return self
 
 
-def _listed(value: Any) -> Any:
-    """A single value means a list of one."""
-    return value if isinstance(value, list | tuple | dict | Range) else [value]
-
-
-FloatDim = Annotated[Range | tuple[float, ...], BeforeValidator(_listed)]
-IntDim = Annotated[tuple[int, ...], BeforeValidator(_listed), Field(min_length=1)]
+FloatDim = Annotated[Range | tuple[float, ...], BeforeValidator(listed)]
+IntDim = Annotated[tuple[int, ...], BeforeValidator(listed), Field(min_length=1)]
 
 
 class ModelSpace(Config):
     """Sizes one model may take. The first of each list is the study's own size (the paper's trial uses it)."""
 
-    base: Annotated[tuple[Base, ...], BeforeValidator(_listed), Field(min_length=1)]
-    depth: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)]
-    scale: Annotated[tuple[Scale, ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
+    base: Annotated[tuple[Base, ...], BeforeValidator(listed), Field(min_length=1)]
+    depth: Annotated[tuple[Depth, ...], BeforeValidator(listed), Field(min_length=1)]
+    scale: Annotated[tuple[Scale, ...], BeforeValidator(listed), Field(min_length=1)] = (1.0,)
+    corruption: str | None = Field(
+        None, description="it trains on the images under this corruption alone, one of data.corruption; none: on all"
+    )
 
 
 class Space(Config):
@@ -56,15 +54,15 @@ class Space(Config):
     cost_weight: FloatDim = Field(Range(low=0.01, high=0.9), description="λ")
     distill_weight: FloatDim = Field((0.01,), description="β")
     mc_samples: IntDim = Field((0, 1, 5), description="S")
-    grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)] = ((4, 4),)
-    halo: Annotated[tuple[Halo, ...], BeforeValidator(_listed), Field(min_length=1)] = (0,)
-    context: Annotated[tuple[Context, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    grid: Annotated[tuple[Grid, ...], BeforeValidator(listed), Field(min_length=1)] = ((4, 4),)
+    halo: Annotated[tuple[Halo, ...], BeforeValidator(listed), Field(min_length=1)] = (0,)
+    context: Annotated[tuple[Context, ...], BeforeValidator(listed), Field(min_length=1)] = Field(
         ("none",), description="screen: f_1 … see f_0's class probabilities too; β is then 0"
     )
     policy: Annotated[
-        tuple[Literal["pooled", "priced", "reference"], ...], BeforeValidator(_listed), Field(min_length=1)
+        tuple[Literal["pooled", "priced", "reference"], ...], BeforeValidator(listed), Field(min_length=1)
     ] = ("pooled",)
-    reward_cost: Annotated[tuple[CostKind, ...], BeforeValidator(_listed), Field(min_length=1)] = ("latency",)
+    reward_cost: Annotated[tuple[CostKind, ...], BeforeValidator(listed), Field(min_length=1)] = ("latency",)
 
     @model_validator(mode="after")
     def _within(self) -> Space:
@@ -129,6 +127,16 @@ class Study(Config):
     def _teacher(self) -> Study:
         if self.training.crops == "hard" and self.space.distill_weight != (0.0,):
             raise ValueError('crops = "hard" trains f_0 first, without a teacher: space.distill_weight must be 0')
+        return self
+
+    @model_validator(mode="after")
+    def _complementary(self) -> Study:
+        for index, model in enumerate(self.space.models):
+            if model.corruption is not None and model.corruption not in self.data.corruption:
+                known = ", ".join(self.data.corruption) or "none at all"
+                raise ValueError(
+                    f'f_{index} is to train under "{model.corruption}": data.corruption names {known}; add it there'
+                )
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """Images with masks, divided as PaSeR's stages need them.
 
     source (folder, mnist, synthetic)  →  train / val / test, images in [0, 1]
-    corruption, if one is named        →  the same, disturbed
+    corruptions, if any are named      →  the same, disturbed: each image by one of them, in turn
     seeded split of train              →  D_PT / D_RL / D_FT, disjoint; or folds, that take turns as D_RL
     mean and std of train              →  standardised images
 
@@ -87,6 +87,16 @@ class SegmentationData:
             for start, end in itertools.pairwise(ends)
         ]  # fmt: skip
 
+    def under(self, corruption: str) -> SegmentationData:
+        """What a UNet that is trained under one corruption trains on, and is judged by: those images of D_PT and val.
+
+        Raises DataError where there are none.
+        """
+        pretrain, val = self.pretrain.under(corruption), self.val.under(corruption)
+        if not (len(pretrain) and len(val)):
+            raise DataError(f"no image of D_PT or of val is under {corruption}; bring more images")
+        return replace(self, pretrain=pretrain, val=val)
+
     @property
     def classes(self) -> int:
         return len(self.class_names)
@@ -130,8 +140,8 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
     """
     source = DATASETS[config.kind]
     _check_fields(config, source)
-    if config.corruption is not None:
-        corruption(config.corruption)
+    for name in config.corruption:
+        corruption(name)
     splits = source.read(config, progress or Silent())
     class_names = config.classes or splits.class_names
     if len(class_names) != len(splits.class_names):
@@ -140,12 +150,9 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
             f"{len(splits.class_names)} classes: {', '.join(splits.class_names)}"
         )
     train, val, test = splits.train, splits.val, splits.test
-    if config.corruption is not None:
+    if config.corruption:
         generator = torch.Generator().manual_seed(config.seed)
-        train, val, test = (
-            replace(part, images=corrupt(part.images, config.corruption, config.severity, generator))
-            for part in (train, val, test)
-        )
+        train, val, test = (_corrupted(part, config, generator) for part in (train, val, test))
     draws = np.random.default_rng((config.seed, STAGE_DRAWS))
     if config.folds:
         if len(train) < config.folds:
@@ -167,6 +174,14 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
         folds=config.folds,
         **{name: replace(part, images=_standardise(part.images, mean, std)) for name, part in parts.items()},
     )
+
+
+def _corrupted(part: Part, config: DataConfig, generator: torch.Generator) -> Part:
+    """Image i under corruption i of those named, which come in turn."""
+    kinds, images = len(config.corruption), torch.empty_like(part.images)
+    for first, name in enumerate(config.corruption):
+        images[first::kinds] = corrupt(part.images[first::kinds], name, config.severity, generator)
+    return replace(part, images=images, corruptions=tuple(config.corruption[i % kinds] for i in range(len(part))))
 
 
 def _check_fields(config: DataConfig, source: Source) -> None:

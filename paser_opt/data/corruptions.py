@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
-__all__ = ["CORRUPTIONS", "Corruption", "corrupt", "corruption"]
+__all__ = ["CORRUPTIONS", "NONE", "Corruption", "corrupt", "corruption"]
 
 Corruption = Callable[[Tensor, int, torch.Generator], Tensor]
 """(images (N, C, H, W) in [0, 1], severity 1 … 5, generator) → images of the same shape, not yet clamped."""
@@ -71,6 +71,9 @@ def occlusion(images: Tensor, severity: int, generator: torch.Generator) -> Tens
     return images.masked_fill(covered[:, None], 0.0)
 
 
+NONE = "none"
+"""An image as it is, among others that are not."""
+
 CORRUPTIONS: dict[str, Corruption] = {
     "gaussian": gaussian,
     "salt_and_pepper": salt_and_pepper,
@@ -81,10 +84,16 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
+def _as_it_is(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    return images
+
+
 def corruption(name: str) -> Corruption:
-    """The corruption of that name. Raises ConfigError that lists the known ones."""
+    """The corruption of that name; "none" leaves images be. Raises ConfigError that lists the known ones."""
+    if name == NONE:
+        return _as_it_is
     if name not in CORRUPTIONS:
-        raise ConfigError(f"unknown corruption {name!r}; known: {', '.join(CORRUPTIONS)}")
+        raise ConfigError(f"unknown corruption {name!r}; known: {', '.join([*CORRUPTIONS, NONE])}")
     return CORRUPTIONS[name]
 
 

@@ -23,6 +23,8 @@ class Part:
     images: Tensor  # (N, C, H, W) float32: in [0, 1] as a source reads them, standardised in SegmentationData
     masks: Tensor  # (N, H, W) uint8 class indices, patches.IGNORE where a pixel does not count
     names: tuple[str, ...]
+    corruptions: tuple[str, ...] = ()
+    """of each image, where the data names any; "none" for an image as it is"""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -36,12 +38,22 @@ class Part:
             torch.cat([part.images for part in parts]),
             torch.cat([part.masks for part in parts]),
             tuple(name for part in parts for name in part.names),
+            tuple(name for part in parts for name in part.corruptions),
         )
 
     def take(self, indices: Sequence[int]) -> Part:
         """The images at ``indices``, in that order."""
         chosen = torch.tensor(indices, dtype=torch.long)
-        return Part(self.images[chosen], self.masks[chosen], tuple(self.names[index] for index in indices))
+        return Part(
+            self.images[chosen],
+            self.masks[chosen],
+            tuple(self.names[index] for index in indices),
+            tuple(self.corruptions[index] for index in indices) if self.corruptions else (),
+        )
+
+    def under(self, corruption: str) -> Part:
+        """The images under ``corruption``."""
+        return self.take([index for index, name in enumerate(self.corruptions) if name == corruption])
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     seen = subjects[0].pipeline.study.data.corruption
     shifts = [AS_TRAINED, *((kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES)]
     seeds = [_reached(one, shifts) for one in subjects]
-    unseen = [shift for shift in shifts[1:] if shift[0] != seen]
+    unseen = [shift for shift in shifts[1:] if shift[0] not in seen]
     notes = [
         "Drop: share of the IoU on the test images as they are that is lost, each route against itself.",
         f"Random: {RANDOM} on the same corrupted images, expectation over draws; it spends what the pipeline spends.",
@@ -48,7 +48,8 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     ]
     if seen:
         notes.append(
-            f"The study trains and tests under {seen}; another corruption takes its place. It is not among the unseen."
+            f"The study trains and tests under {', '.join(seen)}; another corruption stands in for an image's own. "
+            "Corruptions it trains under are not among the unseen."
         )
     return Findings(sheets=[_together(seeds, unseen, sample), _each(seeds, shifts, sample)], notes=notes)
 
@@ -65,8 +66,8 @@ def corrupted(data: SegmentationData, clean: SegmentationData, kind: str, severi
 
 def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str, Points]]:
     bench = subject.bench
-    changed = subject.pipeline.study.data.corruption is not None
-    clean = subject.pipeline.data(subject.seed, corruption=None) if changed else bench.data
+    changed = subject.pipeline.study.data.corruption != ()
+    clean = subject.pipeline.data(subject.seed, corruption=()) if changed else bench.data
     bench.progress.stage(f"corrupted test images, seed {subject.seed}", len(shifts))
     found = {}
     for done, (kind, severity) in enumerate(shifts, start=1):

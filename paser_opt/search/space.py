@@ -93,6 +93,7 @@ def suggest(trial: optuna.Trial, study: Study, *, channels: int, classes: int) -
             dropout=study.dropout,
             in_channels=channels + (classes if in_context and index else 0),
             classes=classes,
+            corruption=study.space.models[index].corruption,
         )
         for index in range(chosen.pop("model_count"))
     ]

@@ -18,7 +18,8 @@ from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_prof
 from ..data import Part, load
 from ..errors import DeviceError, RunError
 from ..evaluate import bootstrap, data_iou
-from ..patches import confusion
+from ..models import smallest_extent
+from ..patches import confusion, patch_size
 from ..progress import Progress
 from ..records import Entry, Rivalry, StaticFront, StaticModel, TrialRecord, Versus
 from ..routing import Screen, screening, workloads
@@ -95,8 +96,8 @@ class SingleModels:
         self, bench: Bench, device: Device, run: RunFolder, sizes: Sequence[tuple[int, int, float]], int8: bool
     ) -> None:
         self.bench, self.data = bench, bench.data
-        self.configs = [self._config(*size) for size in sizes]
         self.notes: list[str] = []
+        self.configs = [config for config in (self._config(*size) for size in sizes) if self._fits(config)]
         self.int8: ProfileStore | None = None
         if int8:
             quantized = device.model_copy(update={"runtime": "onnx-int8", "precision": "fp32"})
@@ -132,6 +133,16 @@ class SingleModels:
             in_channels=self.data.channels, classes=self.data.classes,
         )  # fmt: skip
 
+    def _fits(self, config: UNetConfig) -> bool:
+        data = self.data
+        side, least = (
+            min(patch_size(data.height, data.width, self.bench.study.training.windows)),
+            smallest_extent(config),
+        )
+        if side < least:
+            self.notes.append(f"{_sized(config)} is left out: it needs {least} px, and trains on windows of {side} px.")
+        return side >= least
+
     def _load(self, config: UNetConfig) -> Workload:
         data = self.data
         return screening(config, height=data.height, width=data.width, device=self.bench.cost_device)
@@ -144,8 +155,7 @@ class SingleModels:
         )  # fmt: skip
         model = model.to("cpu").eval()
         if not converged:
-            size = f"base {config.base}, depth {config.depth}, scale {config.scale:g}"
-            self.notes.append(f"{size}, seed {seed}, still gained IoU at its end: train longer.")
+            self.notes.append(f"{_sized(config)}, seed {seed}, still gained IoU at its end: train longer.")
         screen = Screen(model, 0, seed=0)
         key = self._load(config).key
         yield self._row(config, "fp32", bench.profile, key, screen)
@@ -167,6 +177,10 @@ class SingleModels:
             test_iou=data_iou(matrices["test"]), test_low=low, test_high=high,
         )  # fmt: skip
         return row, matrices
+
+
+def _sized(config: UNetConfig) -> str:
+    return f"base {config.base}, depth {config.depth}, scale {config.scale:g}"
 
 
 @torch.inference_mode()

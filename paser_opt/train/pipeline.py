@@ -167,11 +167,16 @@ class _Trainer:
             self.training.pretrain_epochs,
             self.models[index],
             lambda span: pretrain(
-                self.models[index], self.seen, self.training, grid=config.grid, halo=config.halo,
+                self.models[index], self.shown(index, self.seen), self.training, grid=config.grid, halo=config.halo,
                 name=f"f_{index}", seed=config.seed + index, device=self.device, progress=self.progress, span=span,
                 screen=self.models[0],
             ),
         )  # fmt: skip
+
+    def shown(self, index: int, data: SegmentationData) -> SegmentationData:
+        """What of ``data`` f_index trains on: all, or the images under the corruption that it is trained for."""
+        corruption = self.config.models[index].corruption
+        return data if corruption is None else data.under(corruption)
 
     @cached_property
     def seen(self) -> SegmentationData:
@@ -205,11 +210,13 @@ class _Trainer:
 
     def teacher(self) -> tuple[str, Tensor]:
         config = self.config
-        key = self.store.key("teacher", model=self.model_keys[-1], grid=config.grid, halo=config.halo)
+        key = self.store.key(
+            "teacher", model=self.model_keys[-1], grid=config.grid, halo=config.halo, shown=config.models[0].corruption
+        )
 
         def make() -> tuple[Tensors, dict[str, Any]]:
             self.progress.stage("teacher logits", 1)
-            images = self.data.pretrain.images.to(self.device)
+            images = self.shown(0, self.data).pretrain.images.to(self.device)
             logits = teacher_logits(
                 self.models[-1], images, grid=config.grid, halo=config.halo, precision=self.training.precision
             )
@@ -229,7 +236,7 @@ class _Trainer:
             self.training.distill_epochs,
             self.models[0],
             lambda span: distill(
-                self.models[0], logits, self.data, self.training, distill_weight=beta, seed=config.seed,
+                self.models[0], logits, self.shown(0, self.data), self.training, distill_weight=beta, seed=config.seed,
                 device=self.device, progress=self.progress, span=span,
             ),
         )  # fmt: skip
