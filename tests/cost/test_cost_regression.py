@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from paser_opt.config import Device, UNetConfig
-from paser_opt.cost.flops import count
+from paser_opt.cost.flops import Counted, count
 from paser_opt.cost.regression import Regression
 from paser_opt.cost.unprofiled import tell, uncertainty
 from paser_opt.cost.workload import Workload
@@ -19,9 +21,15 @@ HERE = Device(name="here", local=True)
 PROFILED = (2, 4, 6, 8, 12, 16, 24, 32, 48)
 
 
+@functools.cache
 def unet(base: int, depth: int, side: int = 32) -> Workload:
     model = build_unet(UNetConfig(base=base, depth=depth, norm="batch"), seed=0)
     return Workload(f"unet {base} {depth} {side}", model, (torch.zeros(1, 1, side, side),), 1, "unet-batch")
+
+
+@functools.cache
+def counted_of(load: Workload) -> Counted:
+    return count(load.module, load.inputs)
 
 
 def law_s(work: Work) -> float:
@@ -30,7 +38,7 @@ def law_s(work: Work) -> float:
 
 
 def entry(load: Workload, *, noise: float = 1.0, joules: float | None = None, how: str = "sampled") -> Entry:
-    counted = count(load.module, load.inputs)
+    counted = counted_of(load)
     assert counted.work is not None
     median_s = law_s(counted.work) * noise
     energy = Energy(gross_j=None, net_j=None, how=None, source="none", reason="no meter")
@@ -78,7 +86,7 @@ def test_networks_not_seen_are_told_from_the_others() -> None:
 
 
 def test_what_is_not_sure_enough_is_left_to_be_measured() -> None:
-    far = unet(128, 5, 64)  # ten times beyond anything profiled
+    far = unet(128, 4, 64)  # ten times beyond anything profiled
     assert tell([far, unet(20, 2)], profiled(), within=0.1).keys() == {"unet 20 2 32"}
     loose = tell([far], profiled(), within=10)[far.key]
     assert uncertainty(loose.latency) > 0.1
@@ -106,11 +114,11 @@ def test_the_stated_error_grows_with_the_noise() -> None:
     """The errors of networks left out are the errors that are stated, and cover 95 % of what comes."""
     draw = np.random.default_rng(0)
     loads = [unet(base, depth, side) for base in PROFILED for depth in (1, 2, 3) for side in (32, 64)]
-    works = [count(load.module, load.inputs).work for load in loads]
+    works = [counted_of(load).work for load in loads]
     costs = [law_s(work) for work in works if work]
     quiet = Regression([work for work in works if work], costs)
     loud = Regression([work for work in works if work], [cost * np.exp(draw.normal(0, 0.08)) for cost in costs])
-    asked = [one for one in (count(load.module, load.inputs).work for load in (unet(20, 2), unet(40, 3))) if one]
+    asked = [one for one in (counted_of(load).work for load in (unet(20, 2), unet(40, 3))) if one]
     assert (loud(asked)[1] > 2 * quiet(asked)[1]).all()
     assert 0.05 < np.abs(loud.left_out).mean() < 0.15
     assert np.abs(quiet.left_out).mean() < 0.04
