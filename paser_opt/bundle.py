@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .config import PipelineConfig
+from .config import PipelineConfig, Standardise
 from .errors import RunError
 from .records import Quantity, Record, read_record
 
@@ -51,6 +51,7 @@ class Manifest(Record):
         description="of the training images in [0, 1], a channel each: pixels less this …"
     )
     std: list[Annotated[float, Field(ge=1e-9, le=1e3)]] = Field(description="… over this are what the models see")
+    standardise: Standardise = Field("dataset", description="image: by each image's own mean and std instead of these")
     fitted: bool = Field(description="images of other sizes were centre-cropped and padded in training")
     mask_values: list[Annotated[int, Field(ge=0, le=255)]] | None = Field(
         None, description="the pixel value of each class in the study's own masks; None: its index"

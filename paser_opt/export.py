@@ -106,6 +106,7 @@ def _manifest(record: RunRecord, trial: TrialRecord, digests: dict[str, str]) ->
         class_names=data.class_names,
         mean=data.mean,
         std=data.std,
+        standardise=record.study.data.standardise,
         fitted=fitted,
         mask_values=_mask_values(record.study, fitted),
         scores=[Score(split=one.split, iou=one.iou, low=one.iou_low, high=one.iou_high) for one in evaluations],

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .bundle import MANIFEST, OUTSIDE, Manifest, read_bundle, step_file
+from .config import FLAT
 from .errors import ConfigError, DataError, RunError
 from .images import extent, overlap, read_image
 from .onnx_session import open_session
@@ -84,7 +85,7 @@ class Predictor:
         if seen.shape[1:] != size:  # np.pad copies even where nothing is missing
             seen = np.pad(seen, [(0, 0), *before], mode="edge")
         clock = _Clock()
-        x = ((seen - self._mean) / self._std)[None]
+        x = self._standardised(seen)[None]
         probability, labels = self._run["screen"](x)
         clock.lap("screen")
         action, confidence = self._run["policy"](x, probability)
@@ -106,6 +107,14 @@ class Predictor:
         mask = np.full(image.shape[1:], OUTSIDE, dtype=np.uint8)
         mask[inside] = masks[0][placed]
         return Prediction(mask, route, wanted, clock.seconds)
+
+    def _standardised(self, image: Pixels) -> Pixels:
+        if self.manifest.standardise == "dataset":
+            return (image - self._mean) / self._std
+        centred = image - image.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
+        own = np.sqrt(np.square(centred).mean(axis=(1, 2), keepdims=True))
+        standard: Pixels = (centred / np.where(own < FLAT, 1.0, own)).astype(np.float32)
+        return standard
 
     def run_blank(self, route: list[int]) -> None:
         """A blank image through a given route (P,), to time it."""

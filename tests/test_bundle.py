@@ -110,6 +110,18 @@ def test_masks_are_the_pipelines_own(fields: dict[str, object], tmp_path: Path) 
     assert used > 6 or config.grid == (1, 1)  # several models were at work
 
 
+def test_an_image_may_be_standardised_by_its_own_mean_and_std(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", pipeline_config(), data=DataConfig(standardise="image"))
+    export_bundle(run, 2, tmp_path / "bundle", progress=Silent())
+    predictor = Predictor(tmp_path / "bundle")
+    image = predictor.read(picture(tmp_path / "image.png"))
+    own = (torch.from_numpy(image) - image.mean()) / image.std()
+    expected = stored_pipeline(run, run.trials()[0]).run(own[None]).masks[0]
+    assert (predictor(image).mask == expected.numpy()).mean() >= 0.999
+    assert np.array_equal(predictor(0.5 * image + 0.3).mask, predictor(image).mask)
+    assert np.isfinite(predictor._standardised(np.full_like(image, 0.5))).all()
+
+
 def test_monte_carlo_masks_do_not_grow_with_the_image() -> None:
     screen = Screen(build_unet(UNetConfig(base=4, depth=1, dropout=0.5), seed=0).eval(), samples=4, seed=0)
     small, large = (len(export_onnx(screen, [(torch.zeros(1, 1, side, side),)])) for side in (64, 256))

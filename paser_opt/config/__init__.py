@@ -4,13 +4,14 @@ Each model is read from TOML by :mod:`paser_opt.catalog`; an unknown key or a wr
 Symbols of the paper (PaSeR, AAAI 2024, arXiv 2402.11760) stand beside the field that means them.
 """
 
-from .base import OBJECTIVES, Context, CostKind, Grid, Objective, Precision, RuntimeName
+from .base import FLAT, OBJECTIVES, Context, CostKind, Grid, Objective, Precision, RuntimeName, Standardise
 from .data import DataConfig
 from .device import Device, Figure
 from .pipeline import PipelineConfig, PolicyConfig, Size, TrainConfig, UNetConfig
 from .study import Budget, ModelSpace, Range, Space, Study
 
 __all__ = [
+    "FLAT",
     "OBJECTIVES",
     "Budget",
     "Context",
@@ -28,6 +29,7 @@ __all__ = [
     "RuntimeName",
     "Size",
     "Space",
+    "Standardise",
     "Study",
     "TrainConfig",
     "UNetConfig",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
+    "FLAT",
     "OBJECTIVES",
     "Base",
     "Config",
@@ -21,6 +22,7 @@ __all__ = [
     "RuntimeName",
     "Scale",
     "Side",
+    "Standardise",
     "listed",
 ]
 
@@ -28,7 +30,10 @@ __all__ = [
 CostKind = Literal["params", "flops", "latency", "energy", "memory"]
 RuntimeName = Literal["auto", "eager", "compile", "onnx", "onnx-int8", "torchscript"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Standardise = Literal["dataset", "image"]
 Objective = Literal["iou", "gflops", "latency", "energy", "memory"]
+FLAT = 1e-6
+"""A standard deviation under it is that of a constant channel, and taken as 1."""
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "iou": "maximize",
     "gflops": "minimize",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from .base import Config, Side, listed
+from .base import Config, Side, Standardise, listed
 
 __all__ = ["DataConfig"]
 
@@ -38,6 +38,11 @@ class DataConfig(Config):
         (), description='named corruption of every image; of several, each image has one in turn ("none": as it is)'
     )
     severity: int = Field(3, ge=1, le=5, description="severity of the corruption")
+    standardise: Standardise = Field(
+        "dataset",
+        description="models see images less the training images' mean, over their std; or each less its own, over its "
+        "own: then brightness and contrast of a single image do not matter",
+    )
     flips: Literal["none", "h", "hv"] = Field("hv", description="augmentation: mirror images while training")
     parts: tuple[float, float, float] = Field(
         (0.34, 0.33, 0.33),

@@ -3,7 +3,7 @@
     source (folder, mnist, synthetic)  →  train / val / test, images in [0, 1]
     corruptions, if any are named      →  the same, disturbed: each image by one of them, in turn
     seeded split of train              →  D_PT / D_RL / D_FT, disjoint; or folds, that take turns as D_RL
-    mean and std of train              →  standardised images
+    mean and std of train, or of each  →  standardised images
 
 A new kind of data is one file with a ``read(config, progress) -> Splits``, one entry in DATASETS and its name
 in DataConfig.kind. Everything follows from DataConfig alone; ``fingerprint`` says whether two loads are the same.
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import DataConfig
+from ..config import FLAT, DataConfig, Standardise
 from ..errors import ConfigError, DataError
 from ..patches import IGNORE
 from ..progress import Progress, Silent
@@ -49,14 +49,14 @@ DATASETS: dict[str, Source] = {
     "mnist": Source(mnist.read, frozenset({"path", "size", "count", "digits", "target", "holdout"})),
 }
 
-COMMON = frozenset({"kind", "classes", "corruption", "severity", "flips", "parts", "folds", "seed"})
+COMMON = frozenset({"kind", "classes", "corruption", "severity", "standardise", "flips", "parts", "folds", "seed"})
 PARTS = ("pretrain", "policy", "finetune", "val", "test")
 STAGE_DRAWS = 6  # names the stream of the seed that divides the training images; another value is another split
 
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """D_PT, D_RL, D_FT, val and test, standardised by the training images' mean and std."""
+    """D_PT, D_RL, D_FT, val and test, standardised by the training images' mean and std or by each image's own."""
 
     kind: str
     pretrain: Part  # D_PT
@@ -69,6 +69,7 @@ class SegmentationData:
     std: tuple[float, ...]  # (C,)
     fingerprint: str
     flips: str
+    standardise: Standardise = "dataset"
     folds: int = 0
     """2 or more: D_PT and D_RL are both all training images, cut into as many folds."""
 
@@ -127,8 +128,13 @@ class SegmentationData:
             std=list(self.std),
         )
 
+    def standardised(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] → what models see."""
+        return _standardised(images, self.mean, self.std, self.standardise)
+
     def display(self, images: Tensor) -> Tensor:
-        """Standardised images (…, C, H, W) → uint8 of the same shape, as they were read."""
+        """Standardised images (…, C, H, W) → uint8 of the same shape, as they were read; those standardised by their
+        own mean and std with the training images' instead."""
         mean, std = (torch.tensor(one, device=images.device)[:, None, None] for one in (self.mean, self.std))
         return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
 
@@ -169,10 +175,14 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
         class_names=class_names,
         mean=mean,
         std=std,
-        fingerprint=_fingerprint(parts),
+        fingerprint=_fingerprint(parts, config.standardise),
         flips=config.flips,
         folds=config.folds,
-        **{name: replace(part, images=_standardise(part.images, mean, std)) for name, part in parts.items()},
+        standardise=config.standardise,
+        **{
+            name: replace(part, images=_standardised(part.images, mean, std, config.standardise))
+            for name, part in parts.items()
+        },
     )
 
 
@@ -201,16 +211,22 @@ def _mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]
     mean = images.mean(dim=(0, 2, 3), dtype=torch.float64)
     square = torch.stack([image.double().square().mean(dim=(1, 2)) for image in images]).mean(dim=0)
     std = (square - mean.square()).clamp_min(0).sqrt()
-    return tuple(mean.tolist()), tuple(torch.where(std < 1e-6, 1.0, std).tolist())
+    return tuple(mean.tolist()), tuple(torch.where(std < FLAT, 1.0, std).tolist())
 
 
-def _standardise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    return (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+def _standardised(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...], standardise: Standardise) -> Tensor:
+    """(N, C, H, W) by ``mean`` and ``std`` (C,), or by those of each image, where a constant channel becomes 0."""
+    if standardise == "dataset" or not len(images):
+        return (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    pixels = images.double()
+    centred = pixels - pixels.mean(dim=(2, 3), keepdim=True)
+    own = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
+    return (centred / torch.where(own < FLAT, 1.0, own)).float()
 
 
-def _fingerprint(parts: dict[str, Part]) -> str:
-    """sha256 over names, shapes, pixels and masks, part by part in order."""
-    digest = hashlib.sha256()
+def _fingerprint(parts: dict[str, Part], standardise: Standardise) -> str:
+    """sha256 over names, shapes, pixels and masks, part by part in order, and over how they are standardised."""
+    digest = hashlib.sha256(b"" if standardise == "dataset" else standardise.encode())
     for name, part in parts.items():
         digest.update(repr((name, part.names, tuple(part.images.shape))).encode())
         digest.update(part.images.numpy().tobytes())

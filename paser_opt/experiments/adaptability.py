@@ -55,19 +55,20 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
 
 
 def corrupted(data: SegmentationData, clean: SegmentationData, kind: str, severity: int, seed: int) -> Part:
-    """Test images of ``clean`` under a corruption, standardised as those of ``data``; severity 0: ``data``'s own."""
+    """Test images of ``clean``, which the data set's mean and std standardise, under a corruption and as ``data`` has
+    them; severity 0: ``data``'s own."""
     if severity == 0:
         return data.test
-    own, other = ([torch.tensor(one)[:, None, None] for one in (source.mean, source.std)] for source in (data, clean))
-    generator = torch.Generator().manual_seed(seed)
-    pixels = corrupt(clean.test.images * other[1] + other[0], kind, severity, generator)
-    return replace(clean.test, images=(pixels - own[0]) / own[1])
+    mean, std = (torch.tensor(one)[:, None, None] for one in (clean.mean, clean.std))
+    pixels = corrupt(clean.test.images * std + mean, kind, severity, torch.Generator().manual_seed(seed))
+    return replace(clean.test, images=data.standardised(pixels))
 
 
 def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str, Points]]:
     bench = subject.bench
-    changed = subject.pipeline.study.data.corruption != ()
-    clean = subject.pipeline.data(subject.seed, corruption=()) if changed else bench.data
+    own = subject.pipeline.study.data
+    changed = own.corruption or own.standardise != "dataset"
+    clean = subject.pipeline.data(subject.seed, corruption=(), standardise="dataset") if changed else bench.data
     bench.progress.stage(f"corrupted test images, seed {subject.seed}", len(shifts))
     found = {}
     for done, (kind, severity) in enumerate(shifts, start=1):

@@ -173,3 +173,15 @@ def test_an_unknown_corruption_lists_the_known():
 
 def test_corrupted_data_is_other_data():
     assert load(DataConfig(count=6, corruption="blur")).fingerprint != load(DataConfig(count=6)).fingerprint
+
+
+def test_images_standardised_by_their_own_mean_and_std():
+    plain, own = (load(DataConfig(count=10, size=(32, 32), standardise=kind)) for kind in ("dataset", "image"))
+    assert own.fingerprint != plain.fingerprint
+    pixels = plain.test.images * plain.std[0] + plain.mean[0]
+    for image, original in zip(own.test.images, pixels, strict=True):
+        assert torch.allclose(image, (original - original.mean()) / original.std(correction=0), atol=1e-4)
+    assert torch.allclose(own.standardised(0.4 * pixels + 0.3), own.test.images, atol=1e-4)
+    assert (own.standardised(torch.full((1, 1, 4, 4), 0.7)) == 0).all()  # a constant image
+    shown = own.display(own.test.images).double()
+    assert shown.mean().item() / 255 == pytest.approx(plain.mean[0], abs=0.03)

@@ -108,6 +108,12 @@ def test_a_corruption_is_put_on_clean_images_and_standardised_as_in_training():
     assert torch.equal(part.masks, noisy.test.masks)
 
 
+def test_contrast_is_nothing_to_images_standardised_by_their_own_mean_and_std():
+    clean = load(DataConfig(count=10, size=(32, 32)))
+    own = load(DataConfig(count=10, size=(32, 32), standardise="image"))
+    assert torch.allclose(corrupted(own, clean, "contrast", 5, seed=0).images, own.test.images, atol=1e-3)
+
+
 def points(right: list[int], latency_s: float = 1.0) -> Points:
     """Of each image of 100 pixels, half of either class, so many right in both."""
     matrices = torch.tensor([[[n, 50 - n], [50 - n, n]] for n in right])
