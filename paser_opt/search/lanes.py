@@ -15,6 +15,7 @@ from ..compare.outcome import Lane
 from ..compare.records import ENTROPY, ORACLE, PIPELINE, RANDOM, STATIC, Axis, Group
 from ..config import CostKind, PipelineConfig, PolicyConfig
 from ..cost import RoutePlan, Workload, alone, cost_per_patch
+from ..data import Part
 from ..evaluate import image_probability
 from ..models import PricedPolicy
 from ..patches import confusion, hard_labels
@@ -107,12 +108,14 @@ class Scorer:
         own = DeployedPolicy(self.trained.policy, config.policy)
         point = self._one(own, f"λ {config.cost_weight:.3g}", self.test, self._step(own))
         yield PIPELINE, self._single("pipeline", point)
+        whole: list[tuple[Points, Points]] = []
         for model in range(len(config.models)):
             if model == 0 or config.context == "none":  # else it sees f_0's result, which it was trained on in patches
-                yield f"f_{model} alone, whole image", self._single("single model", self._whole(model))
+                whole.append(self._whole(model))
+                yield f"f_{model} alone, whole image", self._single("single model", whole[-1][1])
             if model:
                 yield f"f_{model} alone, patches", self._single("single model", self._patches(model))
-        yield from self._static()
+        yield from self._static(whole)
         entropy = EntropyRouter(config.grid)
         learned = PricedRouter(self._priced(), self.policies["priced"])
         rules: list[tuple[Group, Router]] = [
@@ -133,14 +136,17 @@ class Scorer:
         yield RANDOM, self._random(learned, step)
         yield ORACLE, self._oracle(step)
 
-    def _static(self) -> Iterator[tuple[str, Lane]]:
-        """Single UNets on whole images, as a front: between two of them, a coin for each image."""
+    def _static(self, own: list[tuple[Points, Points]]) -> Iterator[tuple[str, Lane]]:
+        """Single UNets on whole images, as a front: between two of them, a coin for each image.
+
+        ``own``: the pipeline's UNets on val and test; whoever has them may deploy one alone.
+        """
         if self.singles is None:
             return
         beside, _ = self._workloads(self.config)
         with_energy = "energy" in self.costs.rising
         self.singles.measure(beside, energy=with_energy)
-        found: dict[str, tuple[list[Points], list[Points]]] = {}
+        found = {"fp32": ([val for val, _ in own], [test for _, test in own])}
         for row, matrices in self.singles.rows(self.config.seed):
             costs: dict[Axis, float] = {"gflops": 2 * row.macs / 1e9, "latency": row.latency.median_s}
             if with_energy:
@@ -244,19 +250,24 @@ class Scorer:
         cost = alone(self.priced.entries, self.priced.plan, model, self.priced.patches)
         return self._constant(self.test.hard[:, :, model].sum(dim=1), model, figures(cost), cost.paper_macs)
 
-    def _whole(self, model: int) -> Points:
-        """f_i on the whole image, one deterministic pass."""
-        test, config = self.bench.data.test.to(self.bench.training_device), self.config
-        probability = image_probability(
-            self.trained.models[model], test.images, samples=0, precision="fp32", seed=config.seed
-        )
-        matrices = confusion(hard_labels(probability), test.masks, self.bench.data.classes)
+    def _whole(self, model: int) -> tuple[Points, Points]:
+        """f_i on whole images of val and test, one deterministic pass."""
+        config, data = self.config, self.bench.data
         # As f_0 of another pipeline: routing.workloads knows how one is measured.
         as_first = config.model_copy(update={"models": (config.models[model], config.models[0])})
         steps, plan = self._workloads(as_first)
         self._ensure([one for one in steps if one.key == plan.screen_once])
         cost = alone(self.costs.entries, plan, 0, self.priced.patches)
-        return self._constant(matrices.cpu(), model, figures(cost), cost.paper_macs)
+
+        def points(part: Part) -> Points:
+            moved = part.to(self.bench.training_device)
+            probability = image_probability(
+                self.trained.models[model], moved.images, samples=0, precision="fp32", seed=config.seed
+            )
+            matrices = confusion(hard_labels(probability), moved.masks, data.classes).cpu()
+            return self._constant(matrices, model, figures(cost), cost.paper_macs, f"f_{model} alone")
+
+        return points(data.val), points(data.test)
 
     def _constant(
         self,

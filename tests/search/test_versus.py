@@ -101,6 +101,9 @@ def test_the_static_front_is_a_rival_at_every_budget(compared, run):
     static = found.router("static front")
     assert static.group == "static" and static.against and static.captured is None
     assert {point.label for point in static.front} == {
+        "f_0 alone",
+        "f_1 alone",
+        "f_2 alone",
         "static UNet (base 4, depth 1, fp32)",
         "static UNet (base 8, depth 1, fp32)",
         "static UNet (base 8, depth 1, scale 0.5, fp32)",
