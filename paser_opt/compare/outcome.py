@@ -24,8 +24,8 @@ class Lane:
     group: Group
     test: Points
     kept: Mapping[Axis, Sequence[int]]
-    val_iou: tuple[float, ...] = ()
-    """of its operating points, where val has been routed"""
+    val: Points | None = None
+    """the same operating points on val, where it has been routed"""
 
     def at(self, axis: Axis, budget: float) -> Points | None:
         """What it is at a mean cost of ``budget``; None where it cannot be that cheap."""
@@ -241,17 +241,14 @@ def per_gflop(seeds: Seeds, resamples: Resamples, *, pipeline: str, learned: str
             gain=estimated(gain, resamples.values(mine) / resamples.values(other) - 1),
         )
 
-    routed = [
-        i for i in range(len(seeds[0][learned].test.labels)) if _sends_on([one[learned].test for one in seeds], i)
-    ]
+    routed = [i for i in range(len(seeds[0][learned].test.labels)) if _sends_on(_on_val(seeds, learned), i)]
     found = [against(pipeline, 0)]
     if routed:
-        val, rival_val = (_val_iou(seeds, name) for name in (learned, static))
-        _, gflops = _figures([lanes[learned].test for lanes in seeds])
+        (iou, gflops), (iou_static, gflops_static) = (_figures(_on_val(seeds, one)) for one in (learned, static))
 
         def gain_on_val(place: int) -> float:
-            rival, _ = _best_of(rival_val, rival_gflops, val[place].item())
-            return (val[place] / gflops[place] / (rival_val[rival] / rival_gflops[rival])).item()
+            rival, _ = _best_of(iou_static, gflops_static, iou[place].item())
+            return (iou[place] / gflops[place] / (iou_static[rival] / gflops_static[rival])).item()
 
         found.append(against(learned, max(routed, key=gain_on_val)))
     return found
@@ -263,9 +260,8 @@ def _best_of(iou: Tensor, gflops: Tensor, least: float) -> tuple[int, bool]:
     return max(reaching or [int(iou.argmax())], key=lambda i: (iou[i] / gflops[i]).item()), bool(reaching)
 
 
-def _val_iou(seeds: Seeds, name: str) -> Tensor:
-    """IoU on val of each operating point (L,), means over seeds."""
-    return torch.tensor([lanes[name].val_iou for lanes in seeds]).mean(dim=0)
+def _on_val(seeds: Seeds, name: str) -> list[Points]:
+    return [val for lanes in seeds if (val := lanes[name].val) is not None]
 
 
 def _figures(points: Sequence[Points]) -> tuple[Tensor, Tensor]:
@@ -320,6 +316,7 @@ def _captured(iou: float | None, random: float | None, oracle: float | None) -> 
 
 def _front(lane: Lane, seed: int, axis: Axis) -> list[FrontPoint]:
     iou, costs = lane.test.iou(), {name: lane.test.cost(name) for name in lane.test.costs}
+    val_iou = lane.val.iou().tolist() if lane.val else None
     return [
         FrontPoint(
             seed=seed,
@@ -327,7 +324,7 @@ def _front(lane: Lane, seed: int, axis: Axis) -> list[FrontPoint]:
             iou=iou[i].item(),
             costs={name: cost[i].item() for name, cost in costs.items()},
             kept=i in lane.kept[axis],
-            val_iou=lane.val_iou[i] if lane.val_iou else None,
+            val_iou=val_iou[i] if val_iou else None,
         )
         for i, label in enumerate(lane.test.labels)
     ]

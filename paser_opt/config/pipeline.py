@@ -26,7 +26,9 @@ class UNetConfig(Size):
     dropout: float = Field(0.5, ge=0, lt=1, description="after each level down and the first up (paper: 0.5)")
     in_channels: int = Field(1, ge=1)
     classes: int = Field(3, ge=2)
-    corruption: str | None = Field(None, description="it was trained on the images under this corruption alone")
+    corruption: str | None = Field(
+        None, description="it trains on the images under this corruption alone, until fine-tuning"
+    )
 
 
 class PolicyConfig(Config):

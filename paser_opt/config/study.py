@@ -42,7 +42,9 @@ class ModelSpace(Config):
     depth: Annotated[tuple[Depth, ...], BeforeValidator(listed), Field(min_length=1)]
     scale: Annotated[tuple[Scale, ...], BeforeValidator(listed), Field(min_length=1)] = (1.0,)
     corruption: str | None = Field(
-        None, description="it trains on the images under this corruption alone, one of data.corruption; none: on all"
+        None,
+        description="it trains, until fine-tuning, on the images under this corruption alone, one of data.corruption; "
+        '"none": those left as they are; left out: all',
     )
 
 

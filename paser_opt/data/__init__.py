@@ -98,6 +98,11 @@ class SegmentationData:
             raise DataError(f"no image of D_PT or of val is under {corruption}; bring more images")
         return replace(self, pretrain=pretrain, val=val)
 
+    def shows(self, corruption: str) -> bool:
+        """Whether a UNet trained under ``corruption`` has images to train on and be judged by, without any fold too."""
+        parts = (self.pretrain, self.val, *(one.pretrain for one in self.without_folds()))
+        return all(corruption in part.corruptions for part in parts)
+
     @property
     def classes(self) -> int:
         return len(self.class_names)
@@ -226,7 +231,7 @@ def _standardised(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...
 
 def _fingerprint(parts: dict[str, Part], standardise: Standardise) -> str:
     """sha256 over names, shapes, pixels and masks, part by part in order, and over how they are standardised."""
-    digest = hashlib.sha256(b"" if standardise == "dataset" else standardise.encode())
+    digest = hashlib.sha256(b"" if standardise == "dataset" else f"{standardise} {FLAT}".encode())
     for name, part in parts.items():
         digest.update(repr((name, part.names, tuple(part.images.shape))).encode())
         digest.update(part.images.numpy().tobytes())

@@ -51,7 +51,9 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
             f"The study trains and tests under {', '.join(seen)}; another corruption stands in for an image's own. "
             "Corruptions it trains under are not among the unseen."
         )
-    return Findings(sheets=[_together(seeds, unseen, sample), _each(seeds, shifts, sample)], notes=notes)
+    return Findings(
+        sheets=[*([_together(seeds, unseen, sample)] if unseen else []), _each(seeds, shifts, sample)], notes=notes
+    )
 
 
 def corrupted(data: SegmentationData, clean: SegmentationData, kind: str, severity: int, seed: int) -> Part:

@@ -141,12 +141,16 @@ class Scorer:
 
         ``own``: the pipeline's UNets on val and test; whoever has them may deploy one alone.
         """
-        if self.singles is None:
+        if self.singles is None or not self.singles.configs:
             return
         beside, _ = self._workloads(self.config)
         with_energy = "energy" in self.costs.rising
         self.singles.measure(beside, energy=with_energy)
-        found = {"fp32": ([val for val, _ in own], [test for _, test in own])}
+        axes = set(self.costs.rising)
+        whole = [(val, test) for val, test in own if axes <= set(test.costs)]  # a lane needs every axis
+        if len(whole) < len(own):
+            self.singles.notes.append("The pipeline's own UNets are left out: no energy of theirs alone.")
+        found = {"fp32": ([val for val, _ in whole], [test for _, test in whole])}
         for row, matrices in self.singles.rows(self.config.seed):
             costs: dict[Axis, float] = {"gflops": 2 * row.macs / 1e9, "latency": row.latency.median_s}
             if with_energy:
@@ -159,6 +163,8 @@ class Scorer:
             for split, points in zip(("val", "test"), of_both, strict=True):
                 points.append(self._constant(matrices[split], None, costs, row.macs, row.name))
         for precision, (val, test) in found.items():
+            if not test:
+                continue
             yield (
                 STATIC if precision == "fp32" else f"{STATIC}, {precision}",
                 self._lane("static", Points.joined(val), Points.joined(test)),
@@ -185,8 +191,7 @@ class Scorer:
 
     def _lane(self, group: Group, val: Points, test: Points) -> Lane:
         iou = val.iou()
-        kept = {axis: upper_hull(val.cost(axis), iou) for axis in val.costs}
-        return Lane(group, test, kept, tuple(iou.tolist()))
+        return Lane(group, test, {axis: upper_hull(val.cost(axis), iou) for axis in val.costs}, val)
 
     def family(self, group: Group, router: Router) -> Lane:
         """One point for each λ: fitted on D_RL and val, val and test routed."""
@@ -256,7 +261,7 @@ class Scorer:
         # As f_0 of another pipeline: routing.workloads knows how one is measured.
         as_first = config.model_copy(update={"models": (config.models[model], config.models[0])})
         steps, plan = self._workloads(as_first)
-        self._ensure([one for one in steps if one.key == plan.screen_once])
+        self._ensure([one for one in steps if one.key == plan.screen_once], within=0.0)
         cost = alone(self.costs.entries, plan, 0, self.priced.patches)
 
         def points(part: Part) -> Points:
@@ -324,8 +329,9 @@ class Scorer:
         data = self.bench.data
         return workloads(config, height=data.height, width=data.width, device=self.bench.cost_device)
 
-    def _ensure(self, steps: list[Workload]) -> None:
-        within = self.bench.study.predict_within
+    def _ensure(self, steps: list[Workload], *, within: float | None = None) -> None:
+        """What of ``steps`` the profile lacks, told within a share from other sizes (the study's) or measured (0)."""
+        within = self.bench.study.predict_within if within is None else within
         beside, _ = self._workloads(self.config)
         self.costs.entries = self.bench.profile.ensure(
             steps, progress=self.bench.progress, within=within, beside=beside

@@ -108,6 +108,8 @@ def unfit(config: PipelineConfig, data: SegmentationData) -> str | None:
         len(config.models) - 1
     )
     for index, (model, side) in enumerate(zip(config.models, sides, strict=True)):
+        if model.corruption is not None and not data.shows(model.corruption):
+            return f"f_{index} trains under {model.corruption}, which no image of D_PT or of val is under; bring more"
         if side < smallest_extent(model):
             return (
                 f"f_{index} (depth {model.depth}, scale {model.scale:g}) needs {smallest_extent(model)} px, "

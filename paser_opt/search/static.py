@@ -16,7 +16,7 @@ from torch import Tensor
 from ..config import Device, Study, UNetConfig
 from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
 from ..data import Part, load
-from ..errors import DeviceError, RunError
+from ..errors import ConfigError, DeviceError, RunError
 from ..evaluate import bootstrap, data_iou
 from ..models import smallest_extent
 from ..patches import confusion, patch_size
@@ -98,6 +98,8 @@ class SingleModels:
         self.bench, self.data = bench, bench.data
         self.notes: list[str] = []
         self.configs = [config for config in (self._config(*size) for size in sizes) if self._fits(config)]
+        if sizes and not self.configs:
+            raise ConfigError(f"no single UNet can be trained: {' '.join(self.notes)}")
         self.int8: ProfileStore | None = None
         if int8:
             quantized = device.model_copy(update={"runtime": "onnx-int8", "precision": "fp32"})
@@ -134,11 +136,8 @@ class SingleModels:
         )  # fmt: skip
 
     def _fits(self, config: UNetConfig) -> bool:
-        data = self.data
-        side, least = (
-            min(patch_size(data.height, data.width, self.bench.study.training.windows)),
-            smallest_extent(config),
-        )
+        data, least = self.data, smallest_extent(config)
+        side = min(patch_size(data.height, data.width, self.bench.study.training.windows))
         if side < least:
             self.notes.append(f"{_sized(config)} is left out: it needs {least} px, and trains on windows of {side} px.")
         return side >= least

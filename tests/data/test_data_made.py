@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from paser_opt.config import DataConfig
-from paser_opt.data import load
+from paser_opt.data import _standardised, load
 from paser_opt.data.corruptions import CORRUPTIONS, corrupt
 from paser_opt.data.mnist import read_idx
 from paser_opt.data.splits import divide, sizes
@@ -183,5 +183,8 @@ def test_images_standardised_by_their_own_mean_and_std():
         assert torch.allclose(image, (original - original.mean()) / original.std(correction=0), atol=1e-4)
     assert torch.allclose(own.standardised(0.4 * pixels + 0.3), own.test.images, atol=1e-4)
     assert (own.standardised(torch.full((1, 1, 4, 4), 0.7)) == 0).all()  # a constant image
+    colours = torch.stack([pixels[:, 0], 0.5 * pixels[:, 0].flip(-1)], dim=1)  # each channel by its own
+    assert torch.allclose(_standardised(colours, (), (), "image")[:, :1], own.test.images, atol=1e-4)
+    assert torch.allclose(_standardised(colours, (), (), "image")[:, 1], own.test.images[:, 0].flip(-1), atol=1e-4)
     shown = own.display(own.test.images).double()
     assert shown.mean().item() / 255 == pytest.approx(plain.mean[0], abs=0.03)

@@ -11,13 +11,15 @@ from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.config import ModelSpace, Space, Study, UNetConfig
 from paser_opt.data import load
+from paser_opt.errors import ConfigError
 from paser_opt.evaluate import data_iou
 from paser_opt.patches import confusion, hard_labels
 from paser_opt.records import StaticFront, read_record
 from paser_opt.report.findings import findings
 from paser_opt.report.info import collect
 from paser_opt.search import search, static_front
-from paser_opt.search.static import static_sizes
+from paser_opt.search.pipelines import run_bench
+from paser_opt.search.static import SingleModels, static_sizes
 from paser_opt.train import ArtifactStore, train_whole
 from paser_opt.train.whole import converged
 
@@ -85,6 +87,18 @@ def test_the_scores_are_the_models_own(made, tiny_study) -> None:
     with torch.inference_mode():
         labels = hard_labels(model(data.test.images))
     assert row.test_iou == pytest.approx(data_iou(confusion(labels, data.test.masks, data.classes)))
+
+
+def test_what_does_not_fit_its_windows_is_left_out(made, tiny_study) -> None:
+    run, _ = made
+    training = tiny_study.training.model_copy(update={"windows": (4, 4)})  # of 8 x 8 pixels
+    study = tiny_study.model_copy(update={"training": training})
+    bench = run_bench(run, study, load(study.data), load_device("cpu"), Unwatched())
+    singles = SingleModels(bench, load_device("cpu"), run, [(4, 2, 1.0), (4, 2, 0.5), (4, 3, 1.0)], False)
+    assert [(one.depth, one.scale) for one in singles.configs] == [(2, 1.0)]
+    assert singles.notes[0] == "base 4, depth 2, scale 0.5 is left out: it needs 16 px, and trains on windows of 8 px."
+    with pytest.raises(ConfigError, match="no single UNet can be trained: base 4, depth 3"):
+        SingleModels(bench, load_device("cpu"), run, [(4, 3, 1.0)], False)
 
 
 def test_nothing_is_trained_twice(made, monkeypatch) -> None:

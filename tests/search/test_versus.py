@@ -189,7 +189,8 @@ def test_a_study_brings_its_own_pipeline(tiny_study, run_folder):
     )
     assert found.trial is None
     assert found.router("pipeline").operating == "λ 0.5"
-    assert "REINFORCE, published head" not in {one.name for one in found.routers}
+    assert not {"REINFORCE, published head", "static front"} & {one.name for one in found.routers}
+    assert found.per_gflop == []
     assert any("--no-reinforce" in note for note in found.notes)
 
 

@@ -9,6 +9,7 @@ from paser_opt.data import load
 from paser_opt.data.corruptions import corrupt
 from paser_opt.errors import DataError
 from paser_opt.progress import Silent
+from paser_opt.search.space import unfit
 from paser_opt.train import ArtifactStore, train_pipeline
 from paser_opt.train import pipeline as pipeline_module
 
@@ -59,6 +60,9 @@ def test_each_model_trains_on_its_own(mixed, tmp_path, monkeypatch, beta):
     def watch(name, real):
         def call(*arguments, **options):
             data = next(one for one in arguments if hasattr(one, "pretrain"))
+            if name == "distill":
+                assert (arguments[1] is not None) == (beta > 0)
+                assert arguments[1] is None or len(arguments[1]) == len(data.pretrain)  # logits of the same images
             shown[options.get("name", "f_0")] = (set(data.pretrain.corruptions), set(data.val.corruptions))
             return real(*arguments, **options)
 
@@ -80,8 +84,26 @@ def test_each_model_trains_on_its_own(mixed, tmp_path, monkeypatch, beta):
         "f_2": ({"blur"}, {"blur"}),
         "f_3": (everything, everything),
     }
-    assert len({trained.keys[f"f_{index}"] for index in range(4)}) == 4
     assert len(trained.tables("test").hard) == len(mixed.test)  # judged on all
+
+
+@pytest.mark.parametrize(("changed", "anew"), [(0, {"f_0"}), (1, {"f_0", "f_1"})])
+def test_another_corruption_is_another_model_in_one_store(mixed, tmp_path, changed, anew):
+    """With a teacher: an f_0 of other images needs other logits, and other logits make another f_0."""
+    store = ArtifactStore(tmp_path)
+
+    def keys(corruptions):
+        models = tuple(UNetConfig(base=2, depth=1, norm="batch", corruption=kind) for kind in corruptions)
+        config = PipelineConfig(models=models, grid=(2, 2), distill_weight=0.1, training=SHORT)
+        cpu = torch.device("cpu")
+        return train_pipeline(config, mixed, store, (0.1, 0.9), device=cpu, progress=Silent()).keys
+
+    before, corruptions = keys(["none", "gaussian"]), ["none", "gaussian"]
+    teachers = len(list(tmp_path.glob("teacher-*")))
+    corruptions[changed] = "blur"
+    after = keys(corruptions)
+    assert {name for name in ("f_0", "f_1") if before[name] != after[name]} == anew
+    assert len(list(tmp_path.glob("teacher-*"))) == teachers + 1
 
 
 def test_a_model_cannot_train_under_what_no_image_is_under():
@@ -89,4 +111,10 @@ def test_a_model_cannot_train_under_what_no_image_is_under():
     space = Space(models=(ModelSpace(**size), ModelSpace(**size, corruption="blur")))
     with pytest.raises(ValidationError, match=r'f_1 is to train under "blur": data.corruption names gaussian; add it'):
         Study(name="toy", data=DataConfig(corruption=("gaussian",)), space=space)
-    Study(name="toy", data=MIXED, space=space)
+    study = Study(name="toy", data=MIXED, space=space)
+    config = PipelineConfig(
+        models=(UNetConfig(base=2, depth=1), UNetConfig(base=2, depth=1, corruption="blur")), grid=(2, 2)
+    )
+    assert unfit(config, load(study.data)) is None
+    few = load(study.data.model_copy(update={"count": 8}))  # one image for val, which is as it is
+    assert unfit(config, few) == "f_1 trains under blur, which no image of D_PT or of val is under; bring more"
