@@ -47,11 +47,13 @@ def command(
     """
     from ..catalog import load_device, load_study
     from ..runs import RunFolder
-    from ..search import profile_study
     from .live import console, watching
 
     chosen = load_study(study)
     target = load_device(device or chosen.device, host=host, runtime=runtime, precision=precision)
+
+    from ..search import profile_study  # torch takes seconds; a misspelt study should not
+
     run = RunFolder(default_folder(chosen.name))
     path = out or run.profile_file(target.name)
     # In a run's folder nobody may search meanwhile: both would measure on the same machine.

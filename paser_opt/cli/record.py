@@ -30,14 +30,16 @@ def command(
     Example: [bold]paser-opt record quickstart --seeds 5[/bold]
     """
     from ..catalog import load_device, load_study
-    from ..experiments.study import record_study
     from ..runs import RunFolder
-    from ..search import Effort
     from .experiment import shown
     from .live import console, watching
 
     chosen = load_study(study)
     device = load_device(chosen.device)
+
+    from ..experiments.study import record_study  # torch takes seconds; a misspelt study should not
+    from ..search import Effort
+
     folder = RunFolder(run or default_folder(chosen.name))
     total = trials or chosen.trials
     made_by = f"paser-opt record {chosen.name} --seeds {seeds} --trials {total} --models {models}"

@@ -72,13 +72,15 @@ def command(
     Example: [bold]paser-opt search quickstart --trials 12[/bold]
     """
     from ..catalog import load_device, load_study
-    from ..report import write_report
     from ..runs import RunFolder
-    from ..search import search
     from .live import console, watching
 
     chosen = load_study(study)
     target = load_device(device or chosen.device, host=host, runtime=runtime, precision=precision)
+
+    from ..report import write_report  # torch takes seconds; a misspelt study should not
+    from ..search import search
+
     chosen = chosen.model_copy(update={"device": target.name})  # a run holds one device's costs, and says whose
     if not rungs:
         chosen = chosen.model_copy(update={"rungs": ()})
