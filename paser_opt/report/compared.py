@@ -112,6 +112,18 @@ def _said_of_static(found: Comparison) -> list[str]:
         return []
     learned, said = found.router(LEARNED), []
     better, worse = [], []
+    own = found.router(PIPELINE)
+    at = words.valued(found.axis, _cost(own, found.axis))
+    equal = [(one, one.against) for one in rivals if one.equal_cost and one.against]
+    for one, difference in equal:
+        said.append(
+            f"At the pipeline's {at} it reaches IoU {own.iou.value:.3f}, the {one.name} (single UNets on whole images) "
+            f"{one.iou.value:.3f}: {difference_text(difference)}."
+        )
+    if equal and all(difference.verdict == "better" for _, difference in equal):
+        better.append(at)
+    if any(difference.verdict == "worse" for _, difference in equal):
+        worse.append(at)
     for place, (at, mine) in enumerate(zip(found.budgets, learned.iou_at, strict=True)):
         within = words.figure(found.axis, at)
         verdicts = []

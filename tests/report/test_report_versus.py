@@ -58,7 +58,7 @@ def comparison(verdict: str = "better", alone: float = 0.55, static: str = "bett
         routers=[
             router("pipeline", "pipeline", 0.62, 0.012, None, points=1),
             router("f_1 alone, whole image", "single model", alone, 0.008, "better" if alone < 0.6 else "worse", 1),
-            router("static front", "static", 0.56, 0.012, "better").model_copy(update={"at_against": at}),
+            router("static front", "static", 0.56, 0.012, static).model_copy(update={"at_against": at}),
             router("entropy threshold", "rule", 0.60, 0.012, verdict),
             router("priced gains", "learned", 0.61, 0.012, "not told apart"),
             router("random", "random", 0.50, 0.012, "better"),
@@ -135,12 +135,15 @@ def test_whether_to_route_is_said_in_words() -> None:
     assert said[1] == (
         "Within 20\u00a0ms the oracle gains +0.200 IoU over random routes; predicted gains capture 70\u00a0% of it."
     )
+    assert said[3].startswith(
+        "At the pipeline's 12\u00a0ms it reaches IoU 0.620, the static front (single UNets on whole images) 0.560: +0.0"
+    )
     assert (
         "Within 20\u00a0ms routes reach IoU 0.610, the static front (single UNets on whole images) 0.560: +0.050"
-        in said[3]
+        in said[4]
     )
-    assert said[5] == "Routing earns its cost within 20\u00a0ms."
-    assert said[6] == (
+    assert said[6] == "Routing earns its cost within 12\u00a0ms, 20\u00a0ms."
+    assert said[7] == (
         "IoU/GFLOP of pipeline, λ 0.1 (IoU 0.620, 2 GFLOPs; chosen on val): +97% (+90% … +104%) over the best single "
         "UNet of its IoU or more, base 8 (IoU 0.630, 4 GFLOPs)."
     )
