@@ -111,19 +111,21 @@ def _said_of_static(found: Comparison) -> list[str]:
     if not rivals:
         return []
     learned, said = found.router(LEARNED), []
-    better, worse = [], []
+    better: list[float] = []
+    worse: list[float] = []
     own = found.router(PIPELINE)
-    at = words.valued(found.axis, _cost(own, found.axis))
+    spent = _cost(own, found.axis)
     equal = [(one, one.against) for one in rivals if one.equal_cost and one.against]
-    for one, difference in equal:
+    for one, versus in equal:
         said.append(
-            f"At the pipeline's {at} it reaches IoU {own.iou.value:.3f}, the {one.name} (single UNets on whole images) "
-            f"{one.iou.value:.3f}: {difference_text(difference)}."
+            f"At the pipeline's {words.figure(found.axis, spent)} it reaches IoU {own.iou.value:.3f}, the {one.name} "
+            f"(single UNets on whole images) {one.iou.value:.3f}: {difference_text(versus)}."
         )
-    if equal and all(difference.verdict == "better" for _, difference in equal):
-        better.append(at)
-    if any(difference.verdict == "worse" for _, difference in equal):
-        worse.append(at)
+    verdicts = [versus.verdict for _, versus in equal]
+    if verdicts and all(one == "better" for one in verdicts):
+        better.append(spent)
+    if "worse" in verdicts:
+        worse.append(spent)
     for place, (at, mine) in enumerate(zip(found.budgets, learned.iou_at, strict=True)):
         within = words.figure(found.axis, at)
         verdicts = []
@@ -141,13 +143,17 @@ def _said_of_static(found: Comparison) -> list[str]:
             elif mine is not None:
                 said.append(f"Within {within} no model of the {one.name} can be run; routes reach IoU {mine:.3f}.")
         if "worse" in verdicts:
-            worse.append(within)
+            worse.append(at)
         elif verdicts and all(one == "better" for one in verdicts):
-            better.append(within)
+            better.append(at)
+
+    def listed(budgets: list[float]) -> str:
+        return ", ".join(words.figure(found.axis, one) for one in sorted(budgets))
+
     if better:
-        said.append(f"Routing earns its cost within {', '.join(better)}.")
+        said.append(f"Routing earns its cost within {listed(better)}.")
     if worse:
-        said.append(f"Within {', '.join(worse)} a single UNet is better.")
+        said.append(f"Within {listed(worse)} a single UNet is better.")
     if not better:
         said.append(
             f"No budget is shown at which a route earns its cost: deploy a single UNet, such as {_best(found)}."
