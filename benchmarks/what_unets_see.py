@@ -21,11 +21,9 @@ import torch
 from paser_opt.catalog import load_study
 from paser_opt.cli.live import watching
 from paser_opt.config import Study, UNetConfig
-from paser_opt.data import Part, SegmentationData, load
-from paser_opt.evaluate import data_iou, image_probability
+from paser_opt.data import load
+from paser_opt.evaluate import data_iou, image_confusions
 from paser_opt.experiments.sheets import markdown_table
-from paser_opt.models import UNet
-from paser_opt.patches import confusion, hard_labels
 from paser_opt.progress import Progress
 from paser_opt.records import write_text
 from paser_opt.train import ArtifactStore, train_whole
@@ -76,7 +74,8 @@ def section(study: Study, options: argparse.Namespace, progress: Progress) -> st
                     size, data, training, ArtifactStore(Path(folder)), seed=seed, device=torch.device("cpu"),
                     progress=progress,
                 )  # fmt: skip
-            found.append(scores(model, data))
+            parts = (data.val, data.test)
+            found.append([data_iou(image_confusions(model, one.images, one.masks, precision="fp32")) for one in parts])
         taken = (time.monotonic() - begun) / options.seeds
         what = "whole images" if side == 1 else f"windows of 1/{side} x 1/{side}"
         means = [sum(column) / len(column) for column in zip(*found, strict=True)]
@@ -104,19 +103,6 @@ def section(study: Study, options: argparse.Namespace, progress: Progress) -> st
         f"training images of {data.height} x {data.width}, {options.epochs} epochs; {len(data.val)} images of val and "
         f"{len(data.test)} of test.\n\n{markdown_table(heads, rows)}"
     )
-
-
-def scores(model: UNet, data: SegmentationData) -> tuple[float, float]:
-    """IoU on val and test."""
-
-    def matrix(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        chance = image_probability(model, image[None], samples=0, precision="fp32", seed=0)
-        return confusion(hard_labels(chance), mask[None], data.classes)
-
-    def score(part: Part) -> float:
-        return data_iou(torch.cat([matrix(*one) for one in zip(part.images, part.masks, strict=True)]))
-
-    return score(data.val), score(data.test)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ __all__ = [
     "bootstrap",
     "class_iou",
     "data_iou",
+    "image_confusions",
     "image_iou",
     "image_probability",
     "patch_confusions",
@@ -47,6 +48,15 @@ def image_probability(model: UNet, images: Tensor, *, samples: int, precision: s
     probability = MonteCarlo(model, samples, seed)
     with autocast(precision, images.device):
         return torch.cat([probability(images[part]).float() for part in _chunks(len(images), pixels, images.device)])
+
+
+@torch.inference_mode()
+def image_confusions(model: UNet, images: Tensor, masks: Tensor, *, precision: str) -> Tensor:
+    """One UNet on whole images in one plain pass: images (N, C, H, W), masks (N, H, W) → (N, K, K)."""
+    chunks = _chunks(len(images), images[0, 0].numel(), images.device)
+    probability = (image_probability(model, images[part], samples=0, precision=precision, seed=0) for part in chunks)
+    labels = torch.cat([hard_labels(one) for one in probability])
+    return confusion(labels, masks, model.config.classes)
 
 
 @torch.inference_mode()

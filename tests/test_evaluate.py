@@ -3,15 +3,18 @@ import math
 import pytest
 import torch
 
+from paser_opt.config import UNetConfig
 from paser_opt.evaluate import (
     bootstrap,
     class_iou,
     data_iou,
+    image_confusions,
     image_iou,
     patch_confusions,
     soft_confusion,
     whole_confusions,
 )
+from paser_opt.models import build_unet
 from paser_opt.patches import IGNORE, confusion, split, split_mask
 
 # Row = truth. Class 0: 3 hits, union 3+1+2; class 1: 4 hits, union 4+1+2; class 2 nowhere.
@@ -82,3 +85,21 @@ def test_patch_confusions_crop_the_halo():
     tiles = split(masks[:, None].float(), (3, 3), halo=2)
     hard, _ = patch_confusions(Brightness(), tiles, split_mask(masks, (3, 3)), 2, halo=2, precision="fp32")
     assert hard.sum(dim=(0, 1)).tolist() == [[(masks == 0).sum(), 0], [0, (masks == 1).sum()]]
+
+
+def test_image_confusions_are_those_of_each_image_alone(monkeypatch):
+    """In chunks of two images; counted pixel by pixel."""
+    monkeypatch.setattr("paser_opt.evaluate._chunks", lambda count, *_: (slice(i, i + 2) for i in range(0, count, 2)))
+    draw = torch.Generator().manual_seed(0)
+    model = build_unet(UNetConfig(base=2, depth=1, norm="batch"), seed=0).eval()
+    images = torch.randn(5, 1, 8, 8, generator=draw)
+    masks = torch.randint(0, 3, (5, 8, 8), generator=draw).to(torch.uint8)
+    masks[0, 0] = IGNORE
+    found = image_confusions(model, images, masks, precision="fp32")
+    assert found.sum(dim=(1, 2)).tolist() == [56, 64, 64, 64, 64]
+    with torch.inference_mode():
+        labels = model(images).argmax(dim=1)
+    for matrix, label, mask in zip(found, labels, masks, strict=True):
+        for truth in range(3):
+            for said in range(3):
+                assert matrix[truth, said] == ((mask == truth) & (label == said)).sum()

@@ -16,9 +16,8 @@ from ..compare.records import ENTROPY, ORACLE, PIPELINE, RANDOM, STATIC, Axis, G
 from ..config import CostKind, PipelineConfig, PolicyConfig
 from ..cost import RoutePlan, Workload, alone, cost_per_patch
 from ..data import Part
-from ..evaluate import image_probability
+from ..evaluate import image_confusions
 from ..models import PricedPolicy
-from ..patches import confusion, hard_labels
 from ..routers import (
     AlwaysRouter,
     BudgetOracle,
@@ -266,10 +265,7 @@ class Scorer:
 
         def points(part: Part) -> Points:
             moved = part.to(self.bench.training_device)
-            probability = image_probability(
-                self.trained.models[model], moved.images, samples=0, precision="fp32", seed=config.seed
-            )
-            matrices = confusion(hard_labels(probability), moved.masks, data.classes).cpu()
+            matrices = image_confusions(self.trained.models[model], moved.images, moved.masks, precision="fp32").cpu()
             return self._constant(matrices, model, figures(cost), cost.paper_macs, f"f_{model} alone")
 
         return points(data.val), points(data.test)

@@ -12,9 +12,8 @@ from ..config import Budget, Device, Objective, PipelineConfig, Study
 from ..cost import ProfileStore, RoutePlan, alone, cost_per_patch, least, predict
 from ..data import SegmentationData
 from ..errors import ConfigError
-from ..evaluate import bootstrap, class_iou, data_iou, image_iou, image_probability
+from ..evaluate import bootstrap, class_iou, data_iou, image_confusions, image_iou
 from ..models import parameter_count
-from ..patches import confusion, hard_labels
 from ..progress import Progress
 from ..records import Alone, Cost, Entry, Evaluation, Reward, TrialRecord, Versus
 from ..routers import random_matched
@@ -249,8 +248,7 @@ def _alone(index: int, trained: Trained, priced: Priced, bench: Workshop, split:
     """f_0 on the whole image in one deterministic pass; f_i on every patch."""
     if index == 0:
         part = getattr(bench.data, split).to(bench.training_device)
-        probability = image_probability(trained.models[0], part.images, samples=0, precision="fp32", seed=0)
-        matrices = confusion(hard_labels(probability), part.masks, bench.data.classes)
+        matrices = image_confusions(trained.models[0], part.images, part.masks, precision="fp32")
     else:
         matrices = trained.tables(split).hard[:, :, index].sum(dim=1)
     size = trained.config.models[index]

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..config import Grid, TrainConfig, UNetConfig
 from ..data import SegmentationData
-from ..evaluate import data_iou, image_probability
+from ..evaluate import data_iou, image_confusions
 from ..models import UNet, autocast
-from ..patches import confusion, hard_labels, patch_size, split, stitch
+from ..patches import patch_size, split, stitch
 from ..progress import Progress
 from .artifacts import ArtifactStore
 from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
@@ -93,8 +93,7 @@ def distill(
         return loss
 
     def score() -> float:
-        probability = image_probability(student, val.images, samples=0, precision=config.precision, seed=0)
-        return data_iou(confusion(hard_labels(probability), val.masks, data.classes))
+        return data_iou(image_confusions(student, val.images, val.masks, precision=config.precision))
 
     return fit(
         student,
