@@ -70,10 +70,10 @@ def section(study: Study, options: argparse.Namespace, progress: Progress) -> st
                 in_channels=data.channels, classes=data.classes,
             )  # fmt: skip
             with tempfile.TemporaryDirectory() as folder:
-                model, _ = train_whole(
+                model = train_whole(
                     size, data, training, ArtifactStore(Path(folder)), seed=seed, device=torch.device("cpu"),
                     progress=progress,
-                )  # fmt: skip
+                ).model  # fmt: skip
             parts = (data.val, data.test)
             found.append([data_iou(image_confusions(model, one.images, one.masks, precision="fp32")) for one in parts])
         taken = (time.monotonic() - begun) / options.seeds

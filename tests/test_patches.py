@@ -1,7 +1,18 @@
 import pytest
 import torch
 
-from paser_opt.patches import IGNORE, confusion, hard_labels, pad_to_grid, patch_size, split, split_mask, stitch
+from paser_opt.patches import (
+    IGNORE,
+    cell_size,
+    confusion,
+    hard_labels,
+    pad_to_grid,
+    patch_size,
+    sampled,
+    split,
+    split_mask,
+    stitch,
+)
 
 SIZES = [(8, 8, (4, 4)), (10, 14, (4, 4)), (7, 5, (3, 5)), (5, 9, (1, 1)), (224, 256, (4, 4))]
 
@@ -53,3 +64,17 @@ def test_hard_labels_are_the_argmax_and_the_first_of_equals():
     scores = torch.randn(2, 5, 7, 8)
     assert torch.equal(hard_labels(scores).long(), scores.argmax(dim=1))
     assert hard_labels(torch.zeros(1, 3, 2, 2)).tolist() == [[[0, 0], [0, 0]]]
+
+
+def test_cells_divide_a_patch_and_are_nearest_to_the_stride():
+    assert cell_size(224, 256, (4, 4), 4) == (4, 4)  # 56 x 64
+    assert cell_size(180, 240, (4, 4), 4) == (3, 4)  # 45 x 60: 3 and 5 are as near, 3 is taken
+    assert cell_size(1000, 750, (8, 8), 4) == (5, 2)  # 125 x 94
+    assert cell_size(47, 2, (1, 1), 4) == (1, 2)
+
+
+def test_one_pixel_of_every_cell_is_sampled():
+    maps = torch.arange(6 * 8.0).reshape(1, 1, 6, 8)  # 2 x 2 patches of 3 x 4, cells of 3 x 4: rows 1 and 4
+    assert sampled(maps, (2, 2), 4)[0, 0].tolist() == [[10.0, 14.0], [34.0, 38.0]]
+    assert sampled(maps[..., :5, :], (2, 2), 4)[0, 0].tolist() == [[10.0, 14.0], [34.0, 38.0]]  # padded to the grid
+    assert torch.equal(sampled(maps, (2, 2), 1), maps)

@@ -51,11 +51,12 @@ def _models(result: StaticFront) -> Table:
 
     from .live import figure
 
-    table = Table("static UNet", "parameters", "runtime", "latency", "IoU, val", "IoU, test (95 %)",
+    table = Table("static UNet", "parameters", "trained for", "runtime", "latency", "IoU, val", "IoU, test (95 %)",
                   title=f"single UNets on whole images, {result.device}", title_justify="left")  # fmt: skip
     for row in sorted(result.models, key=lambda one: one.latency.median_s):
         table.add_row(
-            row.name.removeprefix("static UNet "), f"{row.params:,}", row.runtime,
+            row.name.removeprefix("static UNet "), f"{row.params:,}",
+            "–" if row.trained_s is None else f"{row.trained_s:.0f} s", row.runtime,
             figure("latency", row.latency.median_s) + ("" if row.latency.stable else " !"), f"{row.val_iou:.3f}",
             f"{row.test_iou:.3f} ({row.test_low:.3f} … {row.test_high:.3f})",
         )  # fmt: skip

@@ -7,7 +7,7 @@ Symbols of the paper (PaSeR, AAAI 2024, arXiv 2402.11760) stand beside the field
 from .base import FLAT, OBJECTIVES, Context, CostKind, Grid, Objective, Precision, RuntimeName, Standardise
 from .data import DataConfig
 from .device import Device, Figure
-from .pipeline import PipelineConfig, PolicyConfig, Size, TrainConfig, UNetConfig
+from .pipeline import PipelineConfig, PolicyConfig, Size, StaticSize, TrainConfig, UNetConfig
 from .study import Budget, ModelSpace, Range, Space, Study
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Size",
     "Space",
     "Standardise",
+    "StaticSize",
     "Study",
     "TrainConfig",
     "UNetConfig",

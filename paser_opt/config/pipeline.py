@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from .base import Base, Config, Context, CostKind, Depth, Grid, Halo, Scale
 
-__all__ = ["PipelineConfig", "PolicyConfig", "Size", "TrainConfig", "UNetConfig"]
+__all__ = ["PipelineConfig", "PolicyConfig", "Size", "StaticSize", "TrainConfig", "UNetConfig"]
 
 
 class Size(Config):
@@ -17,6 +17,14 @@ class Size(Config):
     base: Base = Field(description="channels of the first level; doubled at each")
     depth: Depth = Field(description="levels down")
     scale: Scale = Field(1.0, description="input scale; logits are brought back to full size")
+
+
+class StaticSize(Size):
+    """A single UNet of the static front."""
+
+    epochs: int | None = Field(
+        None, ge=1, description="it trains for these; left out: as many as the UNet of a pipeline that has most"
+    )
 
 
 class UNetConfig(Size):
@@ -39,7 +47,7 @@ class PolicyConfig(Config):
         description="pooled: convolutions; priced: predicted gains, λ as a price; reference: the published head",
     )
     width: int = Field(24, ge=4, le=256, description="pooled: channels inside")
-    stride: int = Field(4, ge=1, le=16, description="pooled, priced: maps are averaged by this factor first")
+    stride: int = Field(4, ge=1, le=16, description="pooled, priced: see a patch in cells of about this side, px")
 
 
 class TrainConfig(Config):

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from .base import Base, Config, Context, CostKind, Depth, Grid, Halo, Objective, Scale, listed
 from .data import DataConfig
-from .pipeline import Size, TrainConfig
+from .pipeline import StaticSize, TrainConfig
 
 __all__ = ["Budget", "ModelSpace", "Range", "Space", "Study"]
 
@@ -115,7 +115,7 @@ class Study(Config):
     norm: Literal["instance", "group", "batch", "none"] = "instance"
     dropout: float = Field(0.5, ge=0, lt=1)
     space: Space
-    static: tuple[Size, ...] = Field(
+    static: tuple[StaticSize, ...] = Field(
         (), description="single UNets of the static front; empty: sizes that span the space, and half scale"
     )
     budget: Budget = Budget()

@@ -123,14 +123,15 @@ def _static(front: StaticFront) -> Sheet:
         [
             row.name,
             f"{row.params:,}",
+            None if row.trained_s is None else f"{row.trained_s:.0f} s",
             row.latency.median_s,
             row.val_iou,
             words.span(row.test_iou, row.test_low, row.test_high),
         ]
         for row in sorted(front.models, key=lambda one: one.latency.median_s)
     ]
-    columns = [Column(name="model"), Column(name="parameters"), Column(name="latency", kind="latency")]
-    columns += [Column(name="IoU, val", kind="iou"), Column(name="IoU, test")]
+    columns = [Column(name="model"), Column(name="parameters"), Column(name="trained for")]
+    columns += [Column(name="latency", kind="latency"), Column(name="IoU, val", kind="iou"), Column(name="IoU, test")]
     return Sheet(title="Alone", columns=columns, rows=rows, notes=front.notes)
 
 

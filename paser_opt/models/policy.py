@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import Grid, PolicyConfig
-from ..patches import pad_to_grid
+from ..patches import cell_size, pad_to_grid, sampled
 
 __all__ = ["AnyPolicy", "Policy", "PooledPolicy", "PricedPolicy", "ReferencePolicy"]
 
@@ -39,19 +39,25 @@ def _entropy(probability: Tensor) -> Tensor:
     return entropy
 
 
-def _averaged(images: Tensor, probability: Tensor, grid: Grid, stride: int) -> Tensor:
-    """Class probabilities, entropy, confidence and image, averaged over cells of ``stride`` pixels."""
+def _cells(images: Tensor, probability: Tensor, grid: Grid, stride: int) -> Tensor:
+    """What a cell of about ``stride`` pixels shows: class probabilities, entropy and confidence of one of its pixels,
+    the mean of the image and of its square.
+
+    Cells divide a patch evenly, so that none belongs to two.
+    """
+    probability = sampled(probability, grid, stride)
     confidence = probability.amax(dim=1, keepdim=True)
-    # Contrast inside a cell of the averaged maps would be lost: its mean square is kept beside its mean.
+    # Contrast inside a cell would be lost in its mean: its mean square is kept beside it.
+    images = pad_to_grid(images, grid)
     energy = images.square().mean(dim=1, keepdim=True)
-    stack = torch.cat([probability, _entropy(probability), confidence, images, energy], dim=1)
-    return F.avg_pool2d(pad_to_grid(stack, grid), stride, ceil_mode=True)
+    cell = cell_size(int(images.shape[-2]), int(images.shape[-1]), grid, stride)
+    means = F.avg_pool2d(torch.cat([images, energy], dim=1), cell)
+    return torch.cat([probability, _entropy(probability), confidence, means], dim=1)
 
 
-def _inside(maps: Tensor, grid: Grid) -> tuple[Tensor, tuple[int, int]]:
-    """Maps padded to whole cells a patch, and the cells of one: ONNX has no adaptive pooling for the rest."""
-    maps = pad_to_grid(maps, grid)
-    return maps, (int(maps.shape[-2]) // grid[0], int(maps.shape[-1]) // grid[1])
+def _inside(maps: Tensor, grid: Grid) -> tuple[int, int]:
+    """Cells down and across a patch. (ONNX has no adaptive pooling.)"""
+    return int(maps.shape[-2]) // grid[0], int(maps.shape[-1]) // grid[1]
 
 
 class PooledPolicy(nn.Module):
@@ -75,11 +81,10 @@ class PooledPolicy(nn.Module):
         )
 
     def observe(self, images: Tensor, probability: Tensor) -> Tensor:
-        return _averaged(images, probability, self.grid, self.stride)
+        return _cells(images, probability, self.grid, self.stride)
 
     def forward(self, observation: Tensor) -> Tensor:
-        maps, cells = _inside(self.maps(observation), self.grid)
-        observation, _ = _inside(observation, self.grid)
+        maps, cells = self.maps(observation), _inside(observation, self.grid)
         pooled = [F.avg_pool2d(maps, cells), F.max_pool2d(maps, cells), F.avg_pool2d(observation, cells)]
         logits: Tensor = self.head(torch.cat(pooled, dim=1))  # (N, models, gh, gw)
         return logits.permute(0, 2, 3, 1)
@@ -116,12 +121,12 @@ class PricedPolicy(nn.Module):
             self.charge[0] = 0.0
 
     def observe(self, images: Tensor, probability: Tensor) -> Tensor:
-        return _averaged(images, probability, self.grid, self.stride)
+        return _cells(images, probability, self.grid, self.stride)
 
     def features(self, observation: Tensor) -> Tensor:
         """Observation (N, D, h, w) → mean and mean square of each of its maps in each patch, (N, gh, gw, F)."""
-        maps, cells = _inside(observation, self.grid)
-        pooled = F.avg_pool2d(torch.cat([maps, maps.square()], dim=1), cells)
+        both = torch.cat([observation, observation.square()], dim=1)
+        pooled = F.avg_pool2d(both, _inside(observation, self.grid))
         return pooled.permute(0, 2, 3, 1)
 
     def design(self, features: Tensor) -> Tensor:

@@ -98,6 +98,8 @@ class StaticModel(Record):
     runtime: str
     params: int
     macs: int
+    epochs: int | None = None
+    trained_s: float | None = Field(None, description="seconds its training took")
     latency: Latency
     val_iou: float
     test_iou: float

@@ -1,4 +1,4 @@
-"""What f_0's result and the image say about each patch, cheaply enough to be asked of every image."""
+"""What f_0's result says about each patch, cheaply enough to be asked of every image."""
 
 from __future__ import annotations
 
@@ -8,50 +8,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import Grid
-from ..patches import hard_labels, pad_to_grid
+from ..patches import pad_to_grid, sampled
 
-__all__ = ["FEATURES", "Describe", "Features", "patch_means"]
+__all__ = ["FEATURES", "STRIDE", "Describe", "Features", "patch_means"]
 
 Features = dict[str, Tensor]
 """Name → mean over each patch (N, P, channels of the map)."""
 
+STRIDE = 4
+"""Side of the cells of which one pixel is read: rules are given what policies get by default, and cost as little."""
 
-def _entropy(images: Tensor, probability: Tensor) -> Tensor:
+
+def _entropy(probability: Tensor) -> Tensor:
     return -(probability * probability.clamp_min(1e-12).log()).sum(dim=1, keepdim=True)
 
 
-def _margin(images: Tensor, probability: Tensor) -> Tensor:
+def _margin(probability: Tensor) -> Tensor:
     top = probability.topk(2, dim=1).values
     return top[:, :1] - top[:, 1:]
 
 
-def _boundary(images: Tensor, probability: Tensor) -> Tensor:
-    return _steps(hard_labels(probability)[:, None]).ne(0).to(probability.dtype)
-
-
-def _gradient(images: Tensor, probability: Tensor) -> Tensor:
-    return _steps(images.mean(dim=1, keepdim=True))
-
-
-def _steps(maps: Tensor) -> Tensor:
-    """|difference| to the pixel below plus that to the pixel on the right, 0 at the edge: (N, 1, H, W)."""
-    maps = maps.float()
-    # Slices, not diff(), which ONNX lacks.
-    down = (maps[..., 1:, :] - maps[..., :-1, :]).abs()
-    right = (maps[..., 1:] - maps[..., :-1]).abs()
-    return F.pad(down, (0, 0, 0, 1)) + F.pad(right, (0, 1))
-
-
-FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
     "entropy": _entropy,  # of f_0's class probabilities, nats
     "margin": _margin,  # highest less second highest class probability
-    "probability": lambda images, probability: probability,
-    "boundary": _boundary,  # where f_0's label changes
-    "gradient": _gradient,  # edge density of the image
-    "brightness": lambda images, probability: images,
-    "energy": lambda images, probability: images.square().mean(dim=1, keepdim=True),
 }
-"""Name → map (N, channels, H, W) of images (N, C, H, W) and class probabilities (N, K, H, W)."""
+"""Name → map (N, 1, h, w) of class probabilities (N, K, h, w)."""
 
 
 def patch_means(maps: Tensor, grid: Grid) -> Tensor:
@@ -69,4 +50,5 @@ class Describe(nn.Module):
         self.grid, self.names = grid, tuple(names)
 
     def forward(self, images: Tensor, probability: Tensor) -> Features:
-        return {name: patch_means(FEATURES[name](images, probability), self.grid) for name in self.names}
+        seen = sampled(probability, self.grid, STRIDE)
+        return {name: patch_means(FEATURES[name](seen), self.grid) for name in self.names}

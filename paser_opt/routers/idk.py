@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import Grid
+from ..patches import sampled
 from .base import Goal, Routes, mean_reward
-from .features import patch_means
+from .features import STRIDE, patch_means
 from .tables import TEMPERATURES, Labelled, Seen
 from .threshold import best_cuts
 
@@ -76,7 +77,8 @@ class _Screened(nn.Module):
         self.register_buffer("threshold", threshold)
 
     def forward(self, images: Tensor, probability: Tensor) -> Tensor:
-        log = F.log_softmax(probability.clamp_min(1e-12).log() / self.temperature, dim=1)
+        seen = sampled(probability, self.grid, STRIDE)
+        log = F.log_softmax(seen.clamp_min(1e-12).log() / self.temperature, dim=1)
         confidence = patch_means(log.amax(dim=1, keepdim=True).exp(), self.grid)[..., 0]
         return (confidence < self.threshold).long()
 

@@ -13,9 +13,9 @@ from ..config import Grid, PipelineConfig, PolicyConfig
 from ..data import Part
 from ..evaluate import image_probability
 from ..models import UNet, build_policy
-from ..patches import IGNORE, in_context
+from ..patches import IGNORE, in_context, sampled
 from ..train import ArtifactStore, Tensors, Trained, gains, routed, teacher_logits
-from .features import Describe, Features, patch_means
+from .features import STRIDE, Describe, Features, patch_means
 
 __all__ = ["TEMPERATURES", "Labelled", "Seen", "labelled", "tempered"]
 
@@ -65,7 +65,8 @@ def tempered(log_probability: Tensor, masks: Tensor, grid: Grid) -> tuple[Tensor
     confidence, surprise = [], []
     for temperature in TEMPERATURES:
         log = F.log_softmax(log_probability / temperature, dim=1)
-        confidence.append(patch_means(log.amax(dim=1, keepdim=True).exp(), grid)[..., 0])
+        sure = sampled(log, grid, STRIDE).amax(dim=1, keepdim=True).exp()
+        confidence.append(patch_means(sure, grid)[..., 0])
         missed = -log.gather(1, truth)[:, 0] * counted
         surprise.append(missed.sum(dim=(1, 2)) / counted.sum(dim=(1, 2)).clamp_min(1))
     return torch.stack(confidence, dim=-1), torch.stack(surprise, dim=-1)

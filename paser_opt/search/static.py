@@ -1,7 +1,7 @@
 """The static front: what a sceptic deploys instead of a route. Single UNets on whole images, fp32 and int8.
 
-Same images and as many passes over them: each is trained on D_PT, D_RL and D_FT together for as many epochs as the
-UNets of a pipeline see between them, and its best epoch on val is kept. Sizes span those of the study's space.
+Same images: each is trained on D_PT, D_RL and D_FT together, for as many epochs as the UNet of a pipeline that has most
+or as the study says, and its best epoch on val is kept. Sizes span those of the study's space.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Device, Study, UNetConfig
+from ..config import Device, StaticSize, Study, UNetConfig
 from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
 from ..data import Part, load
 from ..errors import ConfigError, DeviceError, RunError
@@ -24,7 +24,7 @@ from ..progress import Progress
 from ..records import Entry, Rivalry, StaticFront, StaticModel, TrialRecord, Versus
 from ..routing import Screen, screening, workloads
 from ..runs import RunFolder
-from ..train import restore_pipeline, train_whole
+from ..train import Single, restore_pipeline, train_whole
 from .objective import Bench, price
 from .pipelines import run_bench
 
@@ -37,12 +37,12 @@ INT8_EXAMPLES = 16
 """Training images from which int8 takes the range of activations."""
 
 
-def static_sizes(study: Study, count: int) -> list[tuple[int, int, float]]:
-    """(base, depth, scale) of the study's own ``static``; without, of ``count`` widths from the smallest to the
+def static_sizes(study: Study, count: int) -> list[StaticSize]:
+    """The study's own ``static``; without, ``count`` widths from the smallest to the
     largest of the space, the upper half of them at half scale as well: at equal training, the scale of the input is
     the largest lever."""
     if study.static:
-        return [(size.base, size.depth, size.scale) for size in study.static]
+        return list(study.static)
     space = study.space
     listed = sorted((base, depth) for model in space.models for base in model.base for depth in model.depth)
     (low, shallow), (high, deep) = listed[0], listed[-1]
@@ -56,7 +56,8 @@ def static_sizes(study: Study, count: int) -> list[tuple[int, int, float]]:
     half = [(base, depth, 0.5) for base, depth, _ in full[count // 2 :]]
     first = space.models[0]  # f_0 at a reduced scale is a single UNet to beat
     own = itertools.product(first.base, first.depth, [scale for scale in first.scale if scale < 1])
-    return list(dict.fromkeys([*full, *half, *own]))
+    sizes = dict.fromkeys([*full, *half, *own])
+    return [StaticSize(base=base, depth=depth, scale=scale) for base, depth, scale in sizes]
 
 
 def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, progress: Progress) -> StaticFront:
@@ -74,6 +75,7 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
         fronts = SingleModels(bench, device, run, static_sizes(record.study, models), int8)
         fronts.measure(beside)
         rows, matrices = zip(*fronts.rows(record.study.seed), strict=True)
+        fronts.notes += [_trained(trial, bench) for trial in trials]
         progress.stage("routes against it", len(trials))
         against = []
         for done, trial in enumerate(trials, start=1):
@@ -89,15 +91,22 @@ def _steps(trial: TrialRecord, bench: Bench) -> list[Workload]:
     return workloads(trial.pipeline, height=data.height, width=data.width, device=bench.cost_device)[0]
 
 
-class SingleModels:
-    """Single UNets of ``sizes``, (base, depth, scale): measured once, trained from any seed; fp32 and int8."""
+def _trained(trial: TrialRecord, bench: Bench) -> str:
+    """How long the UNets of a trial were trained: what single ones are to be held against."""
+    names = [f"f_{index}" for index in range(len(trial.pipeline.models))]
+    found = [bench.store.get(trial.weights[name]) for name in names]
+    each = [f"{name} {one.made_in_s:.0f} s" for name, one in zip(names, found, strict=True) if one]
+    return f"UNets of trial {trial.number} were trained for: {', '.join(each)}."
 
-    def __init__(
-        self, bench: Bench, device: Device, run: RunFolder, sizes: Sequence[tuple[int, int, float]], int8: bool
-    ) -> None:
+
+class SingleModels:
+    """Single UNets of ``sizes``: measured once, trained from any seed; fp32 and int8."""
+
+    def __init__(self, bench: Bench, device: Device, run: RunFolder, sizes: Sequence[StaticSize], int8: bool) -> None:
         self.bench, self.data = bench, bench.data
         self.notes: list[str] = []
-        self.configs = [config for config in (self._config(*size) for size in sizes) if self._fits(config)]
+        self.epochs = {config: size.epochs for size in sizes if self._fits(config := self._config(size))}
+        self.configs = list(self.epochs)
         if sizes and not self.configs:
             raise ConfigError(f"no single UNet can be trained: {' '.join(self.notes)}")
         self.int8: ProfileStore | None = None
@@ -128,10 +137,10 @@ class SingleModels:
         for config in self.configs:
             yield from self._rows(config, seed)
 
-    def _config(self, base: int, depth: int, scale: float) -> UNetConfig:
+    def _config(self, size: StaticSize) -> UNetConfig:
         study = self.bench.study
         return UNetConfig(
-            base=base, depth=depth, scale=scale, norm=study.norm, dropout=study.dropout,
+            base=size.base, depth=size.depth, scale=size.scale, norm=study.norm, dropout=study.dropout,
             in_channels=self.data.channels, classes=self.data.classes,
         )  # fmt: skip
 
@@ -148,31 +157,32 @@ class SingleModels:
 
     def _rows(self, config: UNetConfig, seed: int) -> Iterator[tuple[StaticModel, Matrices]]:
         bench, study = self.bench, self.bench.study
-        model, converged = train_whole(
+        single = train_whole(
             config, self.data, study.training, bench.store, seed=seed, device=bench.training_device,
-            progress=bench.progress,
+            progress=bench.progress, epochs=self.epochs[config],
         )  # fmt: skip
-        model = model.to("cpu").eval()
-        if not converged:
+        model = single.model.to("cpu").eval()
+        if not single.converged:
             self.notes.append(f"{_sized(config)}, seed {seed}, still gained IoU at its end: train longer.")
         screen = Screen(model, 0, seed=0)
         key = self._load(config).key
-        yield self._row(config, "fp32", bench.profile, key, screen)
+        yield self._row(single, "fp32", bench.profile, key, screen)
         if self.int8:
             part = self.data.pretrain
             examples = [(image[None],) for image in part.images[:INT8_EXAMPLES]]
-            yield self._row(config, "int8", self.int8, key, self.quantize(screen, examples))
+            yield self._row(single, "int8", self.int8, key, self.quantize(screen, examples))
 
     def _row(
-        self, config: UNetConfig, precision: str, profile: ProfileStore, key: str, screen: Callable[..., object]
+        self, single: Single, precision: str, profile: ProfileStore, key: str, screen: Callable[..., object]
     ) -> tuple[StaticModel, Matrices]:
         entry = profile.profile.entries[key]
         matrices = {name: _matrices(screen, part, self.data.classes) for name, part in
                     (("val", self.data.val), ("test", self.data.test))}  # fmt: skip
         low, high = bootstrap(matrices["test"])
         row = StaticModel(
-            config=config, precision=precision, runtime=profile.profile.machine.runtime, params=entry.params,
-            macs=entry.macs, latency=entry.latency, val_iou=data_iou(matrices["val"]),
+            config=single.model.config, precision=precision, runtime=profile.profile.machine.runtime,
+            params=entry.params, macs=entry.macs, epochs=single.epochs, trained_s=single.trained_s,
+            latency=entry.latency, val_iou=data_iou(matrices["val"]),
             test_iou=data_iou(matrices["test"]), test_low=low, test_high=high,
         )  # fmt: skip
         return row, matrices

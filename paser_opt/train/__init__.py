@@ -9,12 +9,13 @@ from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
 from .table import Table, routed
 from .trained import Trained
-from .whole import converged, train_whole
+from .whole import Single, converged, train_whole
 
 __all__ = [
     "ArtifactStore",
     "Bandit",
     "History",
+    "Single",
     "Table",
     "Tensors",
     "Trained",

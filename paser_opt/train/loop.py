@@ -98,8 +98,8 @@ def class_weights(masks: Tensor, classes: int, kind: str) -> Tensor:
 
 def pixel_loss(logits: Tensor, masks: Tensor, weight: Tensor) -> Tensor:
     """Weighted cross-entropy of logits (N, K, H, W) and masks (N, H, W); 0, not NaN, where all is IGNOREd."""
-    counted = masks != IGNORE
-    total = weight[masks[counted].long()].sum().clamp_min(1e-6)
+    counted = torch.bincount(masks.flatten(), minlength=IGNORE + 1)[: len(weight)]  # pixels of each class
+    total = (counted * weight).sum().clamp_min(1e-6)
     return F.cross_entropy(logits.float(), masks.long(), weight, ignore_index=IGNORE, reduction="sum") / total
 
 
@@ -128,7 +128,7 @@ def fit(
     all ``epochs``, whatever the span, so that a training that goes on from where it was left ends, bit for bit, where
     one without a stop does. Raises DivergedError when the loss is not finite.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=config.weight_decay, fused=True)
     total, last = epochs * steps, span.last(epochs)
     warm_up = max(1, min(total // 10, 50))
     draw = generator(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,9 +13,19 @@ from ..progress import Progress
 from .artifacts import ArtifactStore
 from .distill import distill, distill_key
 
-__all__ = ["converged", "train_whole"]
+__all__ = ["Single", "converged", "train_whole"]
 
 _GAINING = 0.01  # IoU on val from the last scores but one to the last
+
+
+@dataclass(frozen=True)
+class Single:
+    """A single UNet with its best epoch on val."""
+
+    model: UNet
+    epochs: int
+    trained_s: float  # seconds its training took when it was made
+    converged: bool  # its last epochs gained it no more IoU
 
 
 def train_whole(
@@ -27,14 +37,14 @@ def train_whole(
     seed: int,
     device: torch.device,
     progress: Progress,
-) -> tuple[UNet, bool]:
-    """The UNet with its best epoch on val, and whether it had converged: its last epochs gained it no more IoU.
+    epochs: int | None = None,
+) -> Single:
+    """A UNet trained as f_0 is without a teacher, on all training images.
 
-    It is trained as f_0 is without a teacher, on all training images, in as many epochs as the UNet of a pipeline that
-    has most. An f_0 of the same size that saw the same images is the same UNet, and shares its place in the store.
-    Raises DivergedError.
+    It trains for ``epochs``; None: as many as the UNet of a pipeline that has most. An f_0 of the same size that saw
+    the same images as often is the same UNet, and shares its place in the store. Raises DivergedError.
     """
-    epochs = max(training.pretrain_epochs, training.distill_epochs) + training.finetune_epochs
+    epochs = epochs or max(training.pretrain_epochs, training.distill_epochs) + training.finetune_epochs
     longest = training.model_copy(update={"distill_epochs": epochs})
     common = {"data": data.fingerprint, "flips": data.flips, "seed": seed, "device": device.type}
     if not data.folds:
@@ -50,7 +60,7 @@ def train_whole(
 
     artifact = store.get_or_make(distill_key(store, common, config, longest), make)
     model.load_state_dict(artifact.tensors)
-    return model.eval(), converged(artifact.notes["history"])
+    return Single(model.eval(), epochs, artifact.made_in_s, converged(artifact.notes["history"]))
 
 
 def converged(history: list[dict[str, float]]) -> bool:

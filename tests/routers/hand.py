@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from paser_opt.routers import FEATURES, TEMPERATURES, Labelled, Seen
+from paser_opt.routers import TEMPERATURES, Labelled, Seen
 
 ENTROPY = torch.tensor([[0.1, 0.4, 0.2, 0.6], [0.5, 0.3, 0.7, 0.0]])
 GAIN = torch.tensor(
@@ -25,12 +25,10 @@ def hard_of(gain: Tensor) -> Tensor:
 
 def tables(entropy: Tensor = ENTROPY, gain: Tensor = GAIN, confidence: Tensor | None = None) -> Labelled:
     """``confidence`` (N, P, M) at every temperature; by default each model is surer than the one before."""
-    n, p, m = gain.shape
+    n, _, m = gain.shape
     if confidence is None:
         confidence = torch.stack([1 - entropy, 1 - entropy / 2, 1 - entropy / 4], dim=-1)[..., :m]
-    width = {"probability": 2, "brightness": 1}
-    features = {name: torch.zeros(n, p, width.get(name, 1)) for name in FEATURES}
-    features |= {"entropy": entropy[..., None], "margin": 1 - entropy[..., None]}
+    features = {"entropy": entropy[..., None], "margin": 1 - entropy[..., None]}
     seen = Seen(
         features,
         confidence[..., None].expand(-1, -1, -1, len(TEMPERATURES)),

@@ -16,18 +16,19 @@ def h(p: float) -> float:
     return -p * math.log(p) - (1 - p) * math.log(1 - p)
 
 
-def test_every_feature_by_hand():
+def test_every_feature_by_hand(monkeypatch):
+    monkeypatch.setattr("paser_opt.routers.features.STRIDE", 1)
     found = {name: one[0].tolist() for name, one in Describe((1, 2))(IMAGE, PROBABILITY).items()}
     assert list(found) == list(FEATURES)
     assert found["entropy"] == [[pytest.approx(h(0.5))], [pytest.approx((3 * h(0.9) + h(0.2)) / 4)]]
     assert found["margin"] == [[pytest.approx(0.0)], [pytest.approx((3 * 0.8 + 0.6) / 4)]]
-    assert found["probability"][1] == pytest.approx([0.725, 0.275])
-    # Labels are 0 but for one pixel, at the top right: the step down from it, and the one to it from its left.
-    assert found["boundary"] == [[0.0], [pytest.approx(2 / 4)]]
-    # Down: 0, 2, 0, 0; to the right: 1, 0, 0 and 3, 2, 0.
-    assert found["gradient"] == [[pytest.approx((2 + 1 + 3 + 2) / 4)], [0.0]]
-    assert found["brightness"] == [[1.0], [1.0]]
-    assert found["energy"] == [[pytest.approx(10 / 4)], [1.0]]
+
+
+def test_one_pixel_of_a_cell_stands_for_it():
+    sure = torch.full((1, 1, 8, 8), 0.5)
+    sure[..., 2::4, 2::4] = torch.tensor([[0.9, 0.8], [0.7, 0.6]])
+    entropy = Describe((1, 1), ("entropy",))(torch.zeros(1, 1, 8, 8), torch.cat([sure, 1 - sure], dim=1))["entropy"]
+    assert entropy.item() == pytest.approx((h(0.9) + h(0.8) + h(0.7) + h(0.6)) / 4)
 
 
 def test_only_what_is_asked_is_computed():

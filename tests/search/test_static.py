@@ -9,7 +9,7 @@ import torch
 
 from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
-from paser_opt.config import ModelSpace, Space, Study, UNetConfig
+from paser_opt.config import ModelSpace, Space, StaticSize, Study, UNetConfig
 from paser_opt.data import load
 from paser_opt.errors import ConfigError
 from paser_opt.evaluate import data_iou
@@ -28,21 +28,23 @@ def space(*models: ModelSpace, **fields: Any) -> Study:
     return Study(name="toy", space=Space(models=models), **fields)
 
 
+def sizes_of(study: Study, count: int) -> list[tuple[int, int, float]]:
+    return [(one.base, one.depth, one.scale) for one in static_sizes(study, count)]
+
+
 def test_sizes_span_the_space() -> None:
     wide = space(ModelSpace(base=(4,), depth=(2,)), ModelSpace(base=(16, 128), depth=(4,)))
-    sizes = static_sizes(wide, 6)
+    sizes = sizes_of(wide, 6)
     # 4 · 2^i, depths from 2 to 4
     assert sizes[:6] == [(4, 2, 1.0), (8, 2, 1.0), (16, 3, 1.0), (32, 3, 1.0), (64, 4, 1.0), (128, 4, 1.0)]
     assert sizes[6:] == [(32, 3, 0.5), (64, 4, 0.5), (128, 4, 0.5)]
-    narrow = static_sizes(space(ModelSpace(base=(4,), depth=(1,)), ModelSpace(base=(6,), depth=(1,))), 6)
+    narrow = sizes_of(space(ModelSpace(base=(4,), depth=(1,)), ModelSpace(base=(6,), depth=(1,))), 6)
     assert [base for base, _, _ in narrow[:6]] == [4, 6, 8, 10, 12, 14]
-    scaled = static_sizes(
-        space(ModelSpace(base=(4,), depth=(1,), scale=(0.25, 1)), ModelSpace(base=(6,), depth=(1,))), 6
-    )
+    scaled = sizes_of(space(ModelSpace(base=(4,), depth=(1,), scale=(0.25, 1)), ModelSpace(base=(6,), depth=(1,))), 6)
     assert scaled == [*narrow, (4, 1, 0.25)]
     one = ModelSpace(base=(4,), depth=(2,))
-    named = static_sizes(space(one, one, static=({"base": 6, "depth": 3, "scale": 0.25}, {"base": 8, "depth": 2})), 6)
-    assert named == [(6, 3, 0.25), (8, 2, 1.0)]
+    own = ({"base": 6, "depth": 3, "scale": 0.25}, {"base": 8, "depth": 2, "epochs": 3})
+    assert sizes_of(space(one, one, static=own), 6) == [(6, 3, 0.25), (8, 2, 1.0)]
 
 
 def test_convergence_is_judged_by_the_last_scores() -> None:
@@ -80,12 +82,13 @@ def test_the_scores_are_the_models_own(made, tiny_study) -> None:
     data = load(tiny_study.data)
     row = result.models[0]
     assert isinstance(row.config, UNetConfig)
-    model, _ = train_whole(
+    single = train_whole(
         row.config, data, tiny_study.training, ArtifactStore(run.artifacts), seed=tiny_study.seed,
         device=torch.device("cpu"), progress=Unwatched(),
     )  # fmt: skip
+    assert (row.epochs, row.trained_s) == (single.epochs, single.trained_s) and single.trained_s > 0
     with torch.inference_mode():
-        labels = hard_labels(model(data.test.images))
+        labels = hard_labels(single.model(data.test.images))
     assert row.test_iou == pytest.approx(data_iou(confusion(labels, data.test.masks, data.classes)))
 
 
@@ -94,11 +97,21 @@ def test_what_does_not_fit_its_windows_is_left_out(made, tiny_study) -> None:
     training = tiny_study.training.model_copy(update={"windows": (4, 4)})  # of 8 x 8 pixels
     study = tiny_study.model_copy(update={"training": training})
     bench = run_bench(run, study, load(study.data), load_device("cpu"), Unwatched())
-    singles = SingleModels(bench, load_device("cpu"), run, [(4, 2, 1.0), (4, 2, 0.5), (4, 3, 1.0)], False)
+    sizes = [StaticSize(base=4, depth=depth, scale=scale) for depth, scale in ((2, 1.0), (2, 0.5), (3, 1.0))]
+    singles = SingleModels(bench, load_device("cpu"), run, sizes, False)
     assert [(one.depth, one.scale) for one in singles.configs] == [(2, 1.0)]
     assert singles.notes[0] == "base 4, depth 2, scale 0.5 is left out: it needs 16 px, and trains on windows of 8 px."
     with pytest.raises(ConfigError, match="no single UNet can be trained: base 4, depth 3"):
-        SingleModels(bench, load_device("cpu"), run, [(4, 3, 1.0)], False)
+        SingleModels(bench, load_device("cpu"), run, sizes[2:], False)
+
+
+def test_a_size_trains_for_its_own_epochs(made, tiny_study) -> None:
+    run, _ = made
+    bench = run_bench(run, tiny_study, load(tiny_study.data), load_device("cpu"), Unwatched())
+    singles = SingleModels(bench, load_device("cpu"), run, [StaticSize(base=4, depth=1, epochs=1)], False)
+    singles.measure([])
+    [(row, _)] = singles.rows(0)
+    assert row.epochs == 1
 
 
 def test_nothing_is_trained_twice(made, monkeypatch) -> None:

@@ -60,7 +60,7 @@ def test_f_0_is_the_single_unet_of_its_size(made):
     """Same images, same epochs: trained once."""
     data, store, result = made
     before = len(list(store.folder.glob("distill*")))
-    single, _ = train_whole(SIZES[0], data, SHORT, store, seed=0, device=CPU, progress=Silent())
+    single = train_whole(SIZES[0], data, SHORT, store, seed=0, device=CPU, progress=Silent()).model
     assert len(list(store.folder.glob("distill*"))) == before
     assert torch.equal(single.head.weight, result.models[0].head.weight)
 
