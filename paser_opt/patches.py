@@ -39,12 +39,15 @@ def patch_size(height: int, width: int, grid: Grid) -> tuple[int, int]:
 
 
 def cell_size(height: int, width: int, grid: Grid, stride: int) -> tuple[int, int]:
-    """(height, width) of the equal cells a patch is made of: of what divides its sides, the nearest to ``stride``."""
-    h, w = (
-        min((part for part in range(1, side + 1) if side % part == 0), key=lambda part: abs(part - stride))
-        for side in patch_size(height, width, grid)
-    )
-    return h, w
+    """(height, width) of the equal cells a patch is made of: of what divides its sides, the nearest to ``stride``, or
+    to a sixteenth of the side if that is more."""
+
+    def nearest(side: int) -> int:
+        wanted = max(stride, side // 16)
+        return min((part for part in range(1, side + 1) if side % part == 0), key=lambda part: abs(part - wanted))
+
+    h, w = patch_size(height, width, grid)
+    return nearest(h), nearest(w)
 
 
 def pad_to_grid(images: Tensor, grid: Grid, value: float | None = None) -> Tensor:

@@ -70,6 +70,7 @@ def test_cells_divide_a_patch_and_are_nearest_to_the_stride():
     assert cell_size(224, 256, (4, 4), 4) == (4, 4)  # 56 x 64
     assert cell_size(180, 240, (4, 4), 4) == (3, 4)  # 45 x 60: 3 and 5 are as near, 3 is taken
     assert cell_size(1000, 750, (8, 8), 4) == (5, 2)  # 125 x 94
+    assert cell_size(1024, 1024, (8, 8), 4) == (8, 8)  # 128 x 128: 16 x 16 cells say enough
     assert cell_size(47, 2, (1, 1), 4) == (1, 2)
 
 

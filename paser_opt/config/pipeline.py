@@ -47,7 +47,9 @@ class PolicyConfig(Config):
         description="pooled: convolutions; priced: predicted gains, λ as a price; reference: the published head",
     )
     width: int = Field(24, ge=4, le=256, description="pooled: channels inside")
-    stride: int = Field(4, ge=1, le=16, description="pooled, priced: see a patch in cells of about this side, px")
+    stride: int = Field(
+        4, ge=1, le=16, description="pooled, priced: see a patch in at most 16 x 16 cells of about this side, px"
+    )
 
 
 class TrainConfig(Config):

@@ -49,10 +49,9 @@ def _cells(images: Tensor, probability: Tensor, grid: Grid, stride: int) -> Tens
     confidence = probability.amax(dim=1, keepdim=True)
     # Contrast inside a cell would be lost in its mean: its mean square is kept beside it.
     images = pad_to_grid(images, grid)
-    energy = images.square().mean(dim=1, keepdim=True)
     cell = cell_size(int(images.shape[-2]), int(images.shape[-1]), grid, stride)
-    means = F.avg_pool2d(torch.cat([images, energy], dim=1), cell)
-    return torch.cat([probability, _entropy(probability), confidence, means], dim=1)
+    mean, energy = F.avg_pool2d(images, cell), F.avg_pool2d(images.square(), cell).mean(dim=1, keepdim=True)
+    return torch.cat([probability, _entropy(probability), confidence, mean, energy], dim=1)
 
 
 def _inside(maps: Tensor, grid: Grid) -> tuple[int, int]:
