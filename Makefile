@@ -12,7 +12,7 @@ search: $(VENV)/.installed ## install, profile this machine, search STUDY, write
 	$(BIN)/paser-opt search $(STUDY)
 
 test: $(VENV)/.tested ## install and run the tests
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.checked ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -20,6 +20,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 few_samples()
 
+LONG = ("test_docs_commands.py", "test_commands.py", "test_survival.py", "test_wheel.py", "test_rungs.py")
+"""Files that take a minute or more go first, or one core waits for the other at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 TINY = """
 name = "tiny"
 objectives = ["iou", "latency"]

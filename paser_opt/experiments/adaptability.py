@@ -1,8 +1,9 @@
 """Adaptability: the test images under corruptions that nothing was trained for, models and policy unchanged.
 
 A route that spends more where it is unsure can hide a drop in IoU, so the shift in usage and in cost stands beside it,
-and beside the pipeline a random route with exactly the usage that the pipeline has on the same corrupted images. Where
-the study's own images are corrupted, another corruption takes the place of theirs.
+and beside the pipeline a random route with exactly the usage that the pipeline has on the same corrupted images, and
+the pipeline under a cap: what `predict --budget-ms` does, the budget being the dearest image of val. Where the study's
+own images are corrupted, another corruption takes the place of theirs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from ..compare.curves import Points
 from ..compare.outcome import cost_of, iou_of
 from ..compare.statistics import Statistic, compared, estimated
+from ..cost import cost_per_patch
 from ..data import Part, SegmentationData
 from ..data.corruptions import CORRUPTIONS, corrupt
 from ..train import Table
@@ -25,6 +27,7 @@ from .records import Cell, Column, Findings, Sheet
 __all__ = ["SEVERITIES", "corrupted", "run"]
 
 SEVERITIES = (1, 3, 5)
+CAPPED = "pipeline, no image dearer than any of val"
 PIPELINE, RANDOM, LARGEST, SMALLEST = "pipeline", "random route, same usage", "f_m everywhere", "f_0 everywhere"
 AS_TRAINED = ("none", 0)
 """The test images as they are."""
@@ -43,6 +46,8 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     unseen = [shift for shift in shifts[1:] if shift[0] not in seen]
     notes = [
         "Drop: share of the IoU on the test images as they are that is lost, each route against itself.",
+        "No image dearer than any of val: the patches the policy is surest to send on are, while they take no longer "
+        "than in val's dearest image; `predict --budget-ms` holds a budget so.",
         f"Random: {RANDOM} on the same corrupted images, expectation over draws; it spends what the pipeline spends.",
         "Sent on: share of patches that f_0 does not keep. Latency: predicted from the profile, mean of an image.",
     ]
@@ -72,19 +77,41 @@ def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str,
     changed = own.corruption or own.standardise != "dataset"
     clean = subject.pipeline.data(subject.seed, corruption=(), standardise="dataset") if changed else bench.data
     bench.progress.stage(f"corrupted test images, seed {subject.seed}", len(shifts))
+    cost = torch.tensor(cost_per_patch(subject.priced.entries, subject.priced.plan, "latency", subject.priced.patches))
+    cost[0] = 0.0  # f_0 has run anyway
+    most = float(cost[subject.trained.route(subject.trained.tables("val"))].sum(dim=1).max())
     found = {}
     for done, (kind, severity) in enumerate(shifts, start=1):
         table = _table(subject, clean, kind, severity)
         route = subject.trained.route(table)
+        cap = capped(route, _confidence(subject, table), cost, most)
         ends = {name: torch.full_like(route, model) for name, model in
                 ((LARGEST, len(subject.trained.models) - 1), (SMALLEST, 0))}  # fmt: skip
         found[kind, severity] = {
             PIPELINE: point(subject.costs, table, route),
+            CAPPED: point(subject.costs, table, cap),
             RANDOM: twin(subject.costs, table, route, subject.seed),
             **{name: point(subject.costs, table, end) for name, end in ends.items()},
         }
         bench.progress.advance(done, f"{kind} {severity}")
     return found
+
+
+def capped(route: torch.Tensor, confidence: torch.Tensor, cost: torch.Tensor, most: float) -> torch.Tensor:
+    """Routes (N, P) of images that may spend at most ``most`` each, by the cost (M,) of a patch: those of which the
+    policy is surest, confidence (N, P), are sent on first, the rest stay with f_0."""
+    order = confidence.masked_fill(route == 0, -1.0).argsort(dim=1, descending=True, stable=True)
+    spent = cost[route.gather(1, order)].double().cumsum(dim=1)
+    allowed = torch.zeros_like(route, dtype=torch.bool).scatter(1, order, spent <= most * (1 + 1e-9))
+    return torch.where(allowed, route, 0)
+
+
+@torch.inference_mode()
+def _confidence(subject: Subject, table: Table) -> torch.Tensor:
+    """The policy's probability (N, P) of what it chooses."""
+    policy = subject.trained.policy
+    logits: torch.Tensor = policy(table.observation.to(next(policy.parameters()).device))
+    return torch.softmax(logits, dim=-1).amax(dim=-1).flatten(1).cpu()
 
 
 def _table(subject: Subject, clean: SegmentationData, kind: str, severity: int) -> Table:
@@ -133,7 +160,7 @@ def _mean(statistics: Sequence[Statistic]) -> Statistic:
 def _together(seeds: Seeds, unseen: Sequence[Shift], sample: Sample) -> Sheet:
     drops = {
         name: sample.both([_mean([_drop(seed, shift, name) for shift in unseen]) for seed in seeds])
-        for name in (PIPELINE, RANDOM, LARGEST, SMALLEST)
+        for name in (PIPELINE, CAPPED, RANDOM, LARGEST, SMALLEST)
     }
     against = compared({name: less(found, drops[PIPELINE]) for name, found in drops.items() if name != PIPELINE})
     rows: list[list[Cell]] = []

@@ -16,7 +16,7 @@ from paser_opt.data import load
 from paser_opt.errors import RunError
 from paser_opt.experiments import NAMES
 from paser_opt.experiments.ablation import FULL, ablated, variant
-from paser_opt.experiments.adaptability import AS_TRAINED, SEVERITIES, corrupted
+from paser_opt.experiments.adaptability import AS_TRAINED, SEVERITIES, capped, corrupted
 from paser_opt.experiments.adaptability import _each as each_shift
 from paser_opt.experiments.base import Sample, point, retrained, subject, twin
 from paser_opt.experiments.cost_kinds import believed_latency_s
@@ -112,6 +112,15 @@ def test_contrast_is_nothing_to_images_standardised_by_their_own_mean_and_std():
     clean = load(DataConfig(count=10, size=(32, 32)))
     own = load(DataConfig(count=10, size=(32, 32), standardise="image"))
     assert torch.allclose(corrupted(own, clean, "contrast", 5, seed=0).images, own.test.images, atol=1e-3)
+
+
+def test_a_cap_keeps_the_surest_by_hand():
+    route = torch.tensor([[1, 2, 0, 1], [0, 1, 1, 0], [2, 2, 2, 2]])
+    confidence = torch.tensor([[0.6, 0.9, 0.99, 0.7], [0.9, 0.8, 0.7, 0.9], [0.9, 0.8, 0.7, 0.6]])
+    cost = torch.tensor([0.0, 1.0, 3.0])
+    # 3 for the surest, 1 for the next: 4. Two of 1. One of 3, and the next would make 6.
+    assert capped(route, confidence, cost, 4.0).tolist() == [[0, 2, 0, 1], [0, 1, 1, 0], [2, 0, 0, 0]]
+    assert capped(route, confidence, cost, 0.0).eq(0).all()
 
 
 def points(right: list[int], latency_s: float = 1.0) -> Points:
