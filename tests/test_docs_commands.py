@@ -33,14 +33,18 @@ def shown() -> list[list[str]]:
                 arguments[at : at + 2] = [NO_BOARD]
             if arguments[0] == "search" and {NO_BOARD, "--store"} & set(arguments):
                 arguments += ["--trials", "2", "--out", f"runs/{len(found)}"]  # a run of its own
-            for option, most in (("--trials", 4), ("--seeds", 2)):
+            for option, most in (("--trials", 4), ("--seeds", 1)):
                 if option in arguments:
                     at = arguments.index(option) + 1
                     arguments[at] = str(min(most, int(arguments[at])))
             if arguments[0] == "validate":
                 arguments += ["--families", "1"]
-            if arguments[0] == "record":
-                arguments += ["--trials", "3", "--seeds", "1", "--models", "2"]
+            if arguments[0] == "record":  # goes on from the run that the other commands made
+                arguments += ["--trials", "3", "--seeds", "1", "--run", "runs/quickstart"]
+            if arguments[0] in ("compare", "record", "static"):
+                arguments += ["--models", "2"]
+            if arguments[0] == "compare":
+                arguments += ["--points", "4"]
             found[tuple(arguments)] = None
 
     def place(arguments: list[str]) -> tuple[int, bool]:
