@@ -16,7 +16,7 @@ from torch import Tensor
 from ..config import Device, StaticSize, Study, UNetConfig
 from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
 from ..data import Part, load
-from ..errors import ConfigError, DeviceError, RunError
+from ..errors import ConfigError, DeviceError, DivergedError, RunError
 from ..evaluate import bootstrap, data_iou
 from ..models import smallest_extent
 from ..patches import confusion, patch_size
@@ -63,7 +63,8 @@ def static_sizes(study: Study, count: int) -> list[StaticSize]:
 def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, progress: Progress) -> StaticFront:
     """Train, price and score the static front of a run, and set its trials against it; goes on where it stopped.
 
-    Raises RunError where the run's data has changed or its trials' weights are gone.
+    Raises RunError where the run's data has changed or its trials' weights are gone, DivergedError where every training
+    diverges.
     """
     with run.locked():
         record = run.run()
@@ -74,7 +75,10 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
         beside = [load for trial in trials[:1] for load in _steps(trial, bench)]
         fronts = SingleModels(bench, device, run, static_sizes(record.study, models), int8)
         fronts.measure(beside)
-        rows, matrices = zip(*fronts.rows(record.study.seed), strict=True)
+        found = list(fronts.rows(record.study.seed))
+        if not found:
+            raise DivergedError(f"no single UNet can be set against the routes: {' '.join(fronts.notes)}")
+        rows, matrices = zip(*found, strict=True)
         fronts.notes += [_trained(trial, bench) for trial in trials]
         progress.stage("routes against it", len(trials))
         against = []
@@ -133,9 +137,15 @@ class SingleModels:
         return profile.profile.entries[self._load(row.config).key]
 
     def rows(self, seed: int) -> Iterator[tuple[StaticModel, Matrices]]:
-        """Of each size and precision, trained from ``seed``: a row, and its confusion matrices on val and test."""
+        """Of each size and precision, trained from ``seed``: a row, and its confusion matrices on val and test.
+
+        One whose training diverges is left out, with a note.
+        """
         for config in self.configs:
-            yield from self._rows(config, seed)
+            try:
+                yield from self._rows(config, seed)
+            except DivergedError as error:
+                self.notes.append(f"{_sized(config)}, seed {seed}, is left out: {error}.")
 
     def _config(self, size: StaticSize) -> UNetConfig:
         study = self.bench.study

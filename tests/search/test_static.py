@@ -114,6 +114,17 @@ def test_a_size_trains_for_its_own_epochs(made, tiny_study) -> None:
     assert row.epochs == 1
 
 
+def test_one_that_diverges_is_left_out(made, tiny_study) -> None:
+    run, _ = made
+    training = tiny_study.training.model_copy(update={"learning_rate": 1e30})
+    study = tiny_study.model_copy(update={"training": training})
+    bench = run_bench(run, study, load(study.data), load_device("cpu"), Unwatched())
+    singles = SingleModels(bench, load_device("cpu"), run, [StaticSize(base=4, depth=1)], False)
+    singles.measure([])
+    assert list(singles.rows(0)) == []
+    assert "base 4, depth 1, scale 1, seed 0, is left out: " in singles.notes[-1] and "diverged" in singles.notes[-1]
+
+
 def test_nothing_is_trained_twice(made, monkeypatch) -> None:
     run, result = made
 
