@@ -103,7 +103,10 @@ def paser_opt(tmp_path_factory):
     It is forked from a server that holds torch and the rest already, which takes seconds to load.
     """
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["paser_opt.experiments.study", "paser_opt.report.page"])
+    server.set_forkserver_preload(
+        ["paser_opt.experiments.study", "paser_opt.report.page", "optuna.storages._rdb.models", "alembic.command",
+         "codecarbon", "onnxruntime"]
+    )  # fmt: skip
 
     def call(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         folder = tmp_path_factory.mktemp("said")

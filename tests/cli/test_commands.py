@@ -218,7 +218,8 @@ def test_an_experiment_that_is_not_there(searched, paser_opt, tmp_path):
     one_line(paser_opt("record", "quickstrat", "-q"), "did you mean quickstart?")
 
 
-def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_path):
+def test_a_study_of_record_is_one_page(searched, paser_opt, tiny_toml, tmp_path):
+    shutil.copytree(searched[0], tmp_path / "run")  # it goes on from what is there
     options = (
         "--trials",
         "3",
@@ -228,7 +229,7 @@ def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_pat
         "2",
         "--no-reinforce",
         "--run",
-        run_folder(),
+        tmp_path / "run",
         "--out",
         tmp_path / "results",
     )
