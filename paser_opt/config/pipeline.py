@@ -91,7 +91,15 @@ class TrainConfig(Config):
     crops: Literal["random", "hard", "grid"] = Field(
         "random", description="patches f_i train on: anywhere, where f_0 misses most, or the grid's"
     )
+    start: Literal["random", "screen"] = Field(
+        "random", description="screen: f_1 … of f_0's base and depth begin with its weights, whatever their scale"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where it is fast")
+
+    @property
+    def needs_screen(self) -> str:
+        """The field by which f_1 … are trained on what f_0 has become; "" where none is."""
+        return 'crops = "hard"' if self.crops == "hard" else 'start = "screen"' if self.start == "screen" else ""
 
 
 class PipelineConfig(Config):
@@ -116,11 +124,11 @@ class PipelineConfig(Config):
         if any(model.in_channels != inside for model in self.models[1:]):
             raise ValueError(f'f_1 … must have {inside} input channels at context = "{self.context}"')
         if self.screen_first and self.distill_weight > 0:
-            why = 'context = "screen"' if self.context == "screen" else 'crops = "hard"'
+            why = 'context = "screen"' if self.context == "screen" else self.training.needs_screen
             raise ValueError(f"{why} trains f_0 first, without a teacher: distill_weight must be 0")
         return self
 
     @property
     def screen_first(self) -> bool:
         """Whether f_0 is trained before f_1 …, without a teacher."""
-        return self.context == "screen" or self.training.crops == "hard"
+        return self.context == "screen" or bool(self.training.needs_screen)

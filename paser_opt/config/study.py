@@ -127,8 +127,17 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _teacher(self) -> Study:
-        if self.training.crops == "hard" and self.space.distill_weight != (0.0,):
-            raise ValueError('crops = "hard" trains f_0 first, without a teacher: space.distill_weight must be 0')
+        why = self.training.needs_screen
+        if why and self.space.distill_weight != (0.0,):
+            raise ValueError(f"{why} trains f_0 first, without a teacher: space.distill_weight must be 0")
+        return self
+
+    @model_validator(mode="after")
+    def _start(self) -> Study:
+        first, *rest = self.space.models
+        alike = any(set(first.base) & set(one.base) and set(first.depth) & set(one.depth) for one in rest)
+        if self.training.start == "screen" and not alike:
+            raise ValueError('start = "screen": no f_1 … has f_0\'s base and depth, so none can begin with its weights')
         return self
 
     @model_validator(mode="after")

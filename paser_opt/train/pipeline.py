@@ -158,7 +158,7 @@ class _Trainer:
             val_grid=config.grid,
             **self.fields(
                 "pretrain_epochs", "pretrain_batch", "learning_rate", "weight_decay", "class_weights", "crops",
-                "precision",
+                "start", "precision",
             ),
         )  # fmt: skip
         self.model_keys[index] = self.trained_in_part(

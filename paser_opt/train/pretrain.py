@@ -17,7 +17,24 @@ from ..progress import Progress
 from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
 from .windows import draw_windows, flip, missed
 
-__all__ = ["pretrain"]
+__all__ = ["begin_as", "pretrain"]
+
+
+@torch.no_grad()
+def begin_as(model: UNet, screen: UNet) -> bool:
+    """Give ``model`` the weights of ``screen``, where base, depth and norm are the same; whether they are.
+
+    Features learnt at one scale are a better start at another than none (fine-tuning from coarse to fine). What
+    ``model`` sees beyond the image, f_0's probabilities, counts nothing at first.
+    """
+    ours, theirs = model.config, screen.config
+    if (ours.base, ours.depth, ours.norm) != (theirs.base, theirs.depth, theirs.norm):
+        return False
+    state = dict(screen.state_dict())
+    stem = torch.zeros_like(model.stem.weight)
+    stem[:, : theirs.in_channels] = state["stem.weight"]
+    model.load_state_dict({**state, "stem.weight": stem})
+    return True
 
 
 def pretrain(
@@ -37,8 +54,8 @@ def pretrain(
     """Train one f_i (i ≥ 1) in place, or a ``span`` of it; the best epoch on the val patches is kept.
 
     Training windows have the extent the model meets at run time, halo included: instance norm takes its
-    statistics over that extent. ``screen`` is f_0, by which ``crops = "hard"`` chooses windows: it sees the channels of
-    the image, which come first.
+    statistics over that extent. ``screen`` is f_0, by which ``crops = "hard"`` chooses windows, and with which
+    ``start = "screen"`` begins: it sees the channels of the image, which come first.
     """
     part, val = data.pretrain.to(device), data.val.to(device)
     h, w = patch_size(data.height, data.width, grid)
@@ -46,6 +63,9 @@ def pretrain(
     weight = class_weights(part.masks, data.classes, config.class_weights).to(device)
     patches = grid[0] * grid[1]
     tiles = tile_masks = hard = None
+    if config.start == "screen":
+        assert screen is not None
+        begin_as(model, screen)
     if config.crops == "hard":
         assert screen is not None
         image = replace(part, images=part.images[:, : screen.config.in_channels])
