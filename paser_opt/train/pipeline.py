@@ -11,7 +11,7 @@ differ in β share pretraining, and a model's table is shared by every family it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -21,22 +21,23 @@ from torch import Tensor
 
 from ..config import PipelineConfig
 from ..data import Part, SegmentationData
-from ..models import AnyPolicy, UNet, build_policy, build_unet
+from ..models import build_policy, build_unet
 from ..patches import patch_size
 from ..progress import Progress
 from .artifacts import ArtifactStore, Tensors
 from .distill import distill, distill_key, teacher_logits
 from .finetune import finetune
-from .loop import Fitted, History, Left, Span
+from .loop import History
 from .pretrain import pretrain
+from .stages import Stages
 from .table import Table, everywhere, screened, with_context
 from .trained import Trained
 
 __all__ = ["restore_pipeline", "train_pipeline"]
 
 
-class _Trainer:
-    """One run through the stages; holds what they share."""
+class _Trainer(Stages):
+    """One run through the stages of PaSeR; holds what they share."""
 
     def __init__(
         self,
@@ -50,8 +51,8 @@ class _Trainer:
         tuned: bool = True,
         fold: str = "",
     ) -> None:
-        self.config, self.data, self.store, self.device, self.progress = config, data, store, device, progress
-        self.shares, self.tuned = shares, tuned
+        super().__init__(store, shares)
+        self.config, self.data, self.device, self.progress, self.tuned = config, data, device, progress, tuned
         self.training = config.training
         self.models = [build_unet(model, seed=config.seed + i).to(device) for i, model in enumerate(config.models)]
         self.policy = build_policy(
@@ -62,7 +63,8 @@ class _Trainer:
             channels=data.channels,
             seed=config.seed,
         ).to(device)
-        self.out = Trained(config, self.models, self.policy, torch.tensor(cost_per_patch), self.table)
+        self.out = Trained(config, self.models, self.policy, torch.tensor(cost_per_patch), self.table,
+                           seconds=self.seconds, histories=self.histories)  # fmt: skip
         self.shape = patch_size(data.height, data.width, config.grid)
         # What every stage depends on; the tables and the teacher add the grid.
         self.common = {"data": data.fingerprint, "flips": data.flips, "seed": config.seed, "device": device.type}
@@ -72,44 +74,6 @@ class _Trainer:
         self._tables: dict[tuple[str, ...], Table] = {}
         if data.folds:
             self.out.folds = lambda: [(one.models, one.data.policy) for one in self.fold_trainers]
-
-    # --- the store ------------------------------------------------------------------------------------
-
-    def stage(self, name: str, key: str, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> dict[str, Tensor]:
-        artifact = self.store.get_or_make(key, make)
-        self.out.seconds[name] = self.out.seconds.get(name, 0.0) + artifact.seconds
-        if "history" in artifact.notes:
-            self.out.histories[name] = artifact.notes["history"]
-        return artifact.tensors
-
-    def trained(self, name: str, key: str, module: UNet | AnyPolicy, train: Callable[[], History]) -> None:
-        """Bring ``module`` to what the stage makes of it."""
-
-        def make() -> tuple[Tensors, dict[str, Any]]:
-            history = train()
-            return module.state_dict(), {"history": history}
-
-        module.load_state_dict(self.stage(name, key, make))
-        module.eval()
-
-    def trained_in_part(self, name: str, key: str, epochs: int, module: UNet, train: Callable[[Span], Fitted]) -> str:
-        """Bring ``module`` to what the stage makes of it with this trainer's share of its ``epochs``, going on from the
-        largest smaller share in the store; the key of what it was brought to."""
-        *before, share = ({Span(one).last(epochs): one for one in self.shares}).items()
-        keys = {last: key if last == epochs else f"{key}-{last}of{epochs}" for last, _ in (*before, share)}
-
-        def make() -> tuple[Tensors, dict[str, Any]]:
-            found = (self.store.get(keys[last]) for last, _ in reversed(before))
-            artifact = next((one for one in found if one), None)
-            left = Left(artifact.tensors, artifact.notes["history"]) if artifact else None
-            fitted = train(Span(share[1], left))
-            state = fitted.left.tensors if fitted.left else {}
-            return {**state, **module.state_dict()}, {"history": fitted.history}
-
-        made = self.stage(name, keys[share[0]], make)
-        module.load_state_dict({name: made[name] for name in module.state_dict()})
-        module.eval()
-        return keys[share[0]]
 
     def fields(self, *names: str) -> dict[str, Any]:
         """The training fields a stage depends on."""
@@ -204,7 +168,7 @@ class _Trainer:
             one = _Trainer(self.config, data, self.store, self.out.cost_per_patch.tolist(), self.device, self.progress,
                            self.shares, fold=f"{number} of {self.data.folds}")  # fmt: skip
             one.train_models()
-            self.out.seconds["folds"] = self.out.seconds.get("folds", 0.0) + sum(one.out.seconds.values())
+            self.seconds["folds"] = self.seconds.get("folds", 0.0) + sum(one.seconds.values())
             found.append(one)
         return found
 
@@ -295,7 +259,7 @@ class _Trainer:
                 ),
             )  # fmt: skip
             # A model that was left as it was keeps its key, and with it its tables.
-            if self.out.histories.get(f"fine-tune f_{index}"):
+            if self.histories.get(f"fine-tune f_{index}"):
                 self.model_keys[index] = key
         if self.model_keys == before:
             return

@@ -1,0 +1,59 @@
+"""Stages of training, each made once: taken from the store, or made, and kept there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..models import AnyPolicy, UNet
+from .artifacts import ArtifactStore, Tensors
+from .loop import Fitted, History, Left, Span
+
+__all__ = ["Stages"]
+
+
+class Stages:
+    """The stages of one training. ``shares`` of the epochs, rising: trained is to the last of them."""
+
+    def __init__(self, store: ArtifactStore, shares: Sequence[float] = (1.0,)) -> None:
+        self.store, self.shares = store, shares
+        self.seconds: dict[str, float] = {}  # by stage; 0 for what was in the store
+        self.histories: dict[str, History] = {}
+
+    def stage(self, name: str, key: str, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> dict[str, Tensor]:
+        artifact = self.store.get_or_make(key, make)
+        self.seconds[name] = self.seconds.get(name, 0.0) + artifact.seconds
+        if "history" in artifact.notes:
+            self.histories[name] = artifact.notes["history"]
+        return artifact.tensors
+
+    def trained(self, name: str, key: str, module: UNet | AnyPolicy, train: Callable[[], History]) -> None:
+        """Bring ``module`` to what the stage makes of it."""
+
+        def make() -> tuple[Tensors, dict[str, Any]]:
+            history = train()
+            return module.state_dict(), {"history": history}
+
+        module.load_state_dict(self.stage(name, key, make))
+        module.eval()
+
+    def trained_in_part(self, name: str, key: str, epochs: int, module: UNet, train: Callable[[Span], Fitted]) -> str:
+        """Bring ``module`` to what the stage makes of it with this run's share of its ``epochs``, going on from the
+        largest smaller share in the store; the key of what it was brought to."""
+        *before, share = ({Span(one).last(epochs): one for one in self.shares}).items()
+        keys = {last: key if last == epochs else f"{key}-{last}of{epochs}" for last, _ in (*before, share)}
+
+        def make() -> tuple[Tensors, dict[str, Any]]:
+            found = (self.store.get(keys[last]) for last, _ in reversed(before))
+            artifact = next((one for one in found if one), None)
+            left = Left(artifact.tensors, artifact.notes["history"]) if artifact else None
+            fitted = train(Span(share[1], left))
+            state = fitted.left.tensors if fitted.left else {}
+            return {**state, **module.state_dict()}, {"history": fitted.history}
+
+        made = self.stage(name, keys[share[0]], make)
+        module.load_state_dict({name: made[name] for name in module.state_dict()})
+        module.eval()
+        return keys[share[0]]
