@@ -13,7 +13,9 @@ from torch import Tensor
 from .config import Context
 
 __all__ = [
+    "CELLS",
     "IGNORE",
+    "cell_means",
     "cell_size",
     "confusion",
     "hard_labels",
@@ -29,6 +31,9 @@ __all__ = [
 IGNORE = 255
 """Mask value of pixels that count neither in a loss nor in a score."""
 
+CELLS = 16
+"""Most cells across a patch in which routers see it."""
+
 Grid = tuple[int, int]
 
 
@@ -39,15 +44,41 @@ def patch_size(height: int, width: int, grid: Grid) -> tuple[int, int]:
 
 
 def cell_size(height: int, width: int, grid: Grid, stride: int) -> tuple[int, int]:
-    """(height, width) of the equal cells a patch is made of: of what divides its sides, the nearest to ``stride``, or
-    to a sixteenth of the side if that is more."""
+    """(height, width) of the cells a patch is seen in: ``stride``, more where it would have over CELLS of them a
+    side, less where it is smaller. The last cell of a patch may reach beyond it; none belongs to two patches."""
+    h, w = (min(side, max(stride, -(-side // CELLS))) for side in patch_size(height, width, grid))
+    return h, w
 
-    def nearest(side: int) -> int:
-        wanted = max(stride, side // 16)
-        return min((part for part in range(1, side + 1) if side % part == 0), key=lambda part: abs(part - wanted))
 
-    h, w = patch_size(height, width, grid)
-    return nearest(h), nearest(w)
+def _places(side: int, count: int, cell: int, *, middle: bool) -> Tensor:
+    """Along one side of an image, cut into ``count`` patches: the pixels of every cell, or one in its middle.
+
+    Beyond the patch its last pixel, beyond the image the image's.
+    """
+    patch = -(-side // count)
+    inside = torch.arange(cell // 2 if middle else 0, -(-patch // cell) * cell, cell if middle else 1)
+    starts = torch.arange(count)[:, None] * patch
+    return (starts + inside.clamp(max=patch - 1)).flatten().clamp(max=side - 1)
+
+
+def _taken(maps: Tensor, grid: Grid, stride: int, *, middle: bool) -> Tensor:
+    height, width = int(maps.shape[-2]), int(maps.shape[-1])
+    h, w = cell_size(height, width, grid, stride)
+    rows, columns = _places(height, grid[0], h, middle=middle), _places(width, grid[1], w, middle=middle)
+    if len(rows) != height or len(columns) != width:
+        maps = maps.index_select(-2, rows.to(maps.device)).index_select(-1, columns.to(maps.device))
+    return maps
+
+
+def sampled(maps: Tensor, grid: Grid, stride: int) -> Tensor:
+    """One pixel of each cell of a patch: (N, D, H, W) → (N, D, gh·cells down a patch, gw·cells across)."""
+    return _taken(maps, grid, stride, middle=True)
+
+
+def cell_means(maps: Tensor, grid: Grid, stride: int) -> Tensor:
+    """The mean over each cell, shaped as :func:`sampled`; where a cell reaches beyond its patch, the edge again."""
+    whole = _taken(maps, grid, stride, middle=False)
+    return F.avg_pool2d(whole, cell_size(int(maps.shape[-2]), int(maps.shape[-1]), grid, stride))
 
 
 def pad_to_grid(images: Tensor, grid: Grid, value: float | None = None) -> Tensor:
@@ -58,16 +89,6 @@ def pad_to_grid(images: Tensor, grid: Grid, value: float | None = None) -> Tenso
     if not any(extra):
         return images
     return F.pad(images, extra, mode="replicate") if value is None else F.pad(images, extra, value=value)
-
-
-def sampled(maps: Tensor, grid: Grid, stride: int) -> Tensor:
-    """One pixel of each cell of a patch: (N, D, H, W) → (N, D, gh·cells down a patch, gw·cells across).
-
-    What f_0 is asked about every patch is a mean over it, and a sixteenth of its pixels say it in a tenth of the time.
-    """
-    maps = pad_to_grid(maps, grid)
-    h, w = cell_size(int(maps.shape[-2]), int(maps.shape[-1]), grid, stride)
-    return maps[..., h // 2 :: h, w // 2 :: w]
 
 
 def split(images: Tensor, grid: Grid, halo: int = 0) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .config import Context, Grid, PipelineConfig, PolicyConfig, UNetConfig
 from .cost import RoutePlan, Runtime, Workload
 from .models import AnyPolicy, MonteCarlo, UNet, build_policy, build_unet
-from .patches import hard_labels, in_context, patch_size, split, split_mask, stitch
+from .patches import CELLS, hard_labels, in_context, patch_size, split, split_mask, stitch
 
 __all__ = ["GivenRoute", "Routed", "RoutedPipeline", "Screen", "batch_points", "screening", "workloads"]
 
@@ -306,5 +306,5 @@ def _refinements(model: UNetConfig, refine: Refine, patches: Tensor, tiles: Tens
 
 def _policy_key(policy: PolicyConfig, models: int, classes: int, channels: int, tiling: str, shape: str) -> str:
     width = f"-w{policy.width}" if policy.kind == "pooled" else ""
-    stride = f"-s{policy.stride}" if policy.kind != "reference" else ""
+    stride = f"-{CELLS}cells{policy.stride}" if policy.kind != "reference" else ""
     return f"policy {policy.kind}{width}{stride} m{models} k{classes} c{channels} {tiling} {shape}"

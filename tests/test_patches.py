@@ -3,6 +3,7 @@ import torch
 
 from paser_opt.patches import (
     IGNORE,
+    cell_means,
     cell_size,
     confusion,
     hard_labels,
@@ -66,16 +67,27 @@ def test_hard_labels_are_the_argmax_and_the_first_of_equals():
     assert hard_labels(torch.zeros(1, 3, 2, 2)).tolist() == [[[0, 0], [0, 0]]]
 
 
-def test_cells_divide_a_patch_and_are_nearest_to_the_stride():
+def test_a_patch_has_cells_of_the_stride_and_at_most_sixteen():
     assert cell_size(224, 256, (4, 4), 4) == (4, 4)  # 56 x 64
-    assert cell_size(180, 240, (4, 4), 4) == (3, 4)  # 45 x 60: 3 and 5 are as near, 3 is taken
-    assert cell_size(1000, 750, (8, 8), 4) == (5, 2)  # 125 x 94
-    assert cell_size(1024, 1024, (8, 8), 4) == (8, 8)  # 128 x 128: 16 x 16 cells say enough
-    assert cell_size(47, 2, (1, 1), 4) == (1, 2)
+    assert cell_size(180, 244, (4, 4), 4) == (4, 4)  # 45 x 61
+    assert cell_size(1024, 1016, (8, 8), 4) == (8, 8)  # 128 x 127: 16 x 16
+    assert cell_size(47, 2, (1, 1), 4) == (4, 2)
+    for side in range(1, 300):
+        assert -(-side // cell_size(side, side, (1, 1), 4)[0]) <= 16
 
 
 def test_one_pixel_of_every_cell_is_sampled():
     maps = torch.arange(6 * 8.0).reshape(1, 1, 6, 8)  # 2 x 2 patches of 3 x 4, cells of 3 x 4: rows 1 and 4
     assert sampled(maps, (2, 2), 4)[0, 0].tolist() == [[10.0, 14.0], [34.0, 38.0]]
-    assert sampled(maps[..., :5, :], (2, 2), 4)[0, 0].tolist() == [[10.0, 14.0], [34.0, 38.0]]  # padded to the grid
+    assert sampled(maps[..., :5, :], (2, 2), 4)[0, 0].tolist() == [[10.0, 14.0], [34.0, 38.0]]  # the last row again
     assert torch.equal(sampled(maps, (2, 2), 1), maps)
+    # Two patches of 3, cells of 2: pixels 1 and, at its edge, 2 of each.
+    assert sampled(maps[..., :1, :6], (1, 2), 2)[0, 0].tolist() == [[1.0, 2.0, 4.0, 5.0]]
+
+
+def test_the_mean_of_every_cell_is_taken_inside_its_patch():
+    maps = torch.arange(6 * 8.0).reshape(1, 1, 6, 8)
+    assert cell_means(maps, (2, 2), 4)[0, 0].tolist() == [[9.5, 13.5], [33.5, 37.5]]
+    assert torch.equal(cell_means(maps, (2, 2), 1), maps)
+    # Two patches of 3, cells of 2: 0 and 1, then 2 twice; 3 and 4, then 5 twice.
+    assert cell_means(maps[..., :1, :6], (1, 2), 2)[0, 0].tolist() == [[0.5, 2.0, 3.5, 5.0]]

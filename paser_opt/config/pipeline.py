@@ -48,7 +48,10 @@ class PolicyConfig(Config):
     )
     width: int = Field(24, ge=4, le=256, description="pooled: channels inside")
     stride: int = Field(
-        4, ge=1, le=16, description="pooled, priced: see a patch in at most 16 x 16 cells of about this side, px"
+        4,
+        ge=1,
+        le=16,
+        description="pooled, priced: side of the cells they see a patch in, px; at most 16 x 16 cells",
     )
 
 

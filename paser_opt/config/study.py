@@ -159,6 +159,15 @@ class Study(Config):
             )
         return self
 
+    @field_validator("static")
+    @classmethod
+    def _once(cls, static: tuple[StaticSize, ...]) -> tuple[StaticSize, ...]:
+        sizes = [(one.base, one.depth, one.scale) for one in static]
+        if twice := [size for size in sizes if sizes.count(size) > 1]:
+            base, depth, scale = twice[0]
+            raise ValueError(f"base {base}, depth {depth}, scale {scale:g} is there twice: name each size once")
+        return static
+
     @field_validator("rungs")
     @classmethod
     def _rising(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:

@@ -8,17 +8,18 @@ own images are corrupted, another corruption takes the place of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 
 from ..compare.curves import Points
 from ..compare.outcome import cost_of, iou_of
 from ..compare.statistics import Statistic, compared, estimated
-from ..cost import cost_per_patch
 from ..data import Part, SegmentationData
 from ..data.corruptions import CORRUPTIONS, corrupt
+from ..routers import charge_once
 from ..train import Table
 from ..train.table import everywhere, screened, with_context
 from .base import Sample, Subject, less, point, sent_on, twin
@@ -77,14 +78,17 @@ def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str,
     changed = own.corruption or own.standardise != "dataset"
     clean = subject.pipeline.data(subject.seed, corruption=(), standardise="dataset") if changed else bench.data
     bench.progress.stage(f"corrupted test images, seed {subject.seed}", len(shifts))
-    cost = torch.tensor(cost_per_patch(subject.priced.entries, subject.priced.plan, "latency", subject.priced.patches))
-    cost[0] = 0.0  # f_0 has run anyway
-    most = float(cost[subject.trained.route(subject.trained.tables("val"))].sum(dim=1).max())
+
+    def latency_s(charged: torch.Tensor) -> torch.Tensor:
+        return subject.costs.images(charged, subject.priced.plan.policy)[0]["latency"]
+
+    val = subject.trained.route(subject.trained.tables("val"))
+    most_s = latency_s(charge_once(val, subject.costs.models).charged).max().item()
     found = {}
     for done, (kind, severity) in enumerate(shifts, start=1):
         table = _table(subject, clean, kind, severity)
         route = subject.trained.route(table)
-        cap = capped(route, _confidence(subject, table), cost, most)
+        cap = capped(route, _confidence(subject, table), subject.costs.models, latency_s, most_s)
         ends = {name: torch.full_like(route, model) for name, model in
                 ((LARGEST, len(subject.trained.models) - 1), (SMALLEST, 0))}  # fmt: skip
         found[kind, severity] = {
@@ -97,13 +101,25 @@ def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str,
     return found
 
 
-def capped(route: torch.Tensor, confidence: torch.Tensor, cost: torch.Tensor, most: float) -> torch.Tensor:
-    """Routes (N, P) of images that may spend at most ``most`` each, by the cost (M,) of a patch: those of which the
-    policy is surest, confidence (N, P), are sent on first, the rest stay with f_0."""
+def capped(
+    route: torch.Tensor,
+    confidence: torch.Tensor,
+    models: int,
+    cost: Callable[[torch.Tensor], torch.Tensor],
+    most: float,
+) -> torch.Tensor:
+    """Routes (N, P) of images that may cost at most ``most`` each.
+
+    As many as may be are sent on, those first of which the policy is surest, confidence (N, P); the rest stay with f_0.
+    ``cost``: patches (n, M) that n images send to each of ``models`` → what each image costs (n,).
+    """
+    images, patches = route.shape
     order = confidence.masked_fill(route == 0, -1.0).argsort(dim=1, descending=True, stable=True)
-    spent = cost[route.gather(1, order)].double().cumsum(dim=1)
-    allowed = torch.zeros_like(route, dtype=torch.bool).scatter(1, order, spent <= most * (1 + 1e-9))
-    return torch.where(allowed, route, 0)
+    sent = F.one_hot(route.gather(1, order), models).cumsum(dim=1)  # (N, P, M) with the first 1 … P of them
+    sent[..., 0] = 0
+    allowed = cost(sent.flatten(0, 1)).reshape(images, patches) <= most
+    kept = (allowed * torch.arange(1, patches + 1)).amax(dim=1, keepdim=True)  # the longest that may be
+    return torch.where(order.argsort(dim=1) < kept, route, 0)
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import Grid, PolicyConfig
-from ..patches import cell_size, pad_to_grid, sampled
+from ..patches import CELLS, cell_means, sampled
 
 __all__ = ["AnyPolicy", "Policy", "PooledPolicy", "PricedPolicy", "ReferencePolicy"]
 
@@ -40,17 +40,13 @@ def _entropy(probability: Tensor) -> Tensor:
 
 
 def _cells(images: Tensor, probability: Tensor, grid: Grid, stride: int) -> Tensor:
-    """What a cell of about ``stride`` pixels shows: class probabilities, entropy and confidence of one of its pixels,
-    the mean of the image and of its square.
-
-    Cells divide a patch evenly, so that none belongs to two.
-    """
+    """What each cell of a patch shows: class probabilities, entropy and confidence at one of its pixels, the means of
+    the image and of its square."""
     probability = sampled(probability, grid, stride)
     confidence = probability.amax(dim=1, keepdim=True)
     # Contrast inside a cell would be lost in its mean: its mean square is kept beside it.
-    images = pad_to_grid(images, grid)
-    cell = cell_size(int(images.shape[-2]), int(images.shape[-1]), grid, stride)
-    mean, energy = F.avg_pool2d(images, cell), F.avg_pool2d(images.square(), cell).mean(dim=1, keepdim=True)
+    mean = cell_means(images, grid, stride)
+    energy = cell_means(images.square(), grid, stride).mean(dim=1, keepdim=True)
     return torch.cat([probability, _entropy(probability), confidence, mean, energy], dim=1)
 
 
@@ -60,11 +56,12 @@ def _inside(maps: Tensor, grid: Grid) -> tuple[int, int]:
 
 
 class PooledPolicy(nn.Module):
-    """Convolutions on averaged maps, mean and max inside each patch, 1 × 1 convolutions over patches."""
+    """Convolutions on the maps of cells, mean and max inside each patch, 1 × 1 convolutions over patches."""
 
     def __init__(self, config: PolicyConfig, *, models: int, grid: Grid, classes: int, channels: int) -> None:
         super().__init__()
         self.grid, self.stride = grid, config.stride
+        self.register_buffer("cells", torch.tensor(CELLS))  # weights learnt on other maps are not taken for these
         inputs, width = classes + 2 + channels + 1, config.width
         self.maps = nn.Sequential(
             nn.Conv2d(inputs, width, 3, padding=1),
@@ -105,6 +102,7 @@ class PricedPolicy(nn.Module):
     def __init__(self, config: PolicyConfig, *, models: int, grid: Grid, classes: int, channels: int) -> None:
         super().__init__()
         self.grid, self.stride = grid, config.stride
+        self.register_buffer("cells", torch.tensor(CELLS))
         features = 2 * (classes + 2 + channels + 1)
         self.weights = nn.Parameter(0.1 * torch.randn(2 * features + 1, models), requires_grad=False)
         self.register_buffer("mean", torch.zeros(features))

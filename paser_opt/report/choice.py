@@ -5,12 +5,10 @@ from __future__ import annotations
 from ..errors import RunError
 from ..records import TrialRecord
 from ..runs import RunFolder
+from .findings import COLLAPSED
 from .info import collect, knee
 
 __all__ = ["chosen_trial", "routing_trial"]
-
-ROUTES = 0.9
-"""A trial routes if no model takes more of the patches than this."""
 
 
 def chosen_trial(run: RunFolder, number: int | None) -> TrialRecord:
@@ -25,8 +23,11 @@ def chosen_trial(run: RunFolder, number: int | None) -> TrialRecord:
 
 
 def routing_trial(run: RunFolder) -> TrialRecord:
-    """The knee of those front members that route, on val; of all where none does. Raises as chosen_trial."""
+    """The knee of those front members whose policy has not collapsed, on val; of all where each has.
+
+    Raises as chosen_trial.
+    """
     info = collect(run)
     usage = {number: trial.val.usage for number in info.front if (trial := info.trial(number)).val}
-    routing = [info.point(number) for number, each in usage.items() if max(each) <= ROUTES]
+    routing = [info.point(number) for number, each in usage.items() if max(each) < COLLAPSED]
     return chosen_trial(run, knee(routing, info.objectives) if routing else None)

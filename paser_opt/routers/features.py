@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import Grid
-from ..patches import pad_to_grid, sampled
+from ..patches import sampled
 
 __all__ = ["FEATURES", "STRIDE", "Describe", "Features", "patch_means"]
 
@@ -16,7 +16,7 @@ Features = dict[str, Tensor]
 """Name → mean over each patch (N, P, channels of the map)."""
 
 STRIDE = 4
-"""Side of the cells of which one pixel is read: rules are given what policies get by default, and cost as little."""
+"""Least side of the cells of which one pixel is read: rules are given what policies get by default, as cheaply."""
 
 
 def _entropy(probability: Tensor) -> Tensor:
@@ -36,10 +36,10 @@ FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def patch_means(maps: Tensor, grid: Grid) -> Tensor:
-    """(N, D, H, W) → mean inside each patch (N, P, D); at a size the grid does not divide, edges are repeated."""
-    padded = pad_to_grid(maps, grid)
-    cell = int(padded.shape[-2]) // grid[0], int(padded.shape[-1]) // grid[1]
-    return F.avg_pool2d(padded, cell).flatten(2).transpose(1, 2)
+    """Maps (N, D, h, w) of whole cells, as :func:`paser_opt.patches.sampled` gives them → mean inside each patch
+    (N, P, D)."""
+    inside = int(maps.shape[-2]) // grid[0], int(maps.shape[-1]) // grid[1]
+    return F.avg_pool2d(maps, inside).flatten(2).transpose(1, 2)
 
 
 class Describe(nn.Module):

@@ -27,7 +27,7 @@ TEMPERATURES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0)
 class Seen:
     """What a router may see of N images, labels unknown."""
 
-    features: Features  # name → (N, P, k), of f_0's result and the image
+    features: Features  # name → (N, P, 1), of f_0's result
     confidence: Tensor  # (N, P, M, T) mean probability of f_i's top class, at each of TEMPERATURES
     observations: dict[str, Tensor]  # kind of policy → (N, D, h, w)
 

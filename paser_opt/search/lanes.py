@@ -18,6 +18,7 @@ from ..cost import RoutePlan, Workload, alone, cost_per_patch
 from ..data import Part
 from ..evaluate import image_confusions
 from ..models import PricedPolicy
+from ..patches import CELLS
 from ..routers import (
     AlwaysRouter,
     BudgetOracle,
@@ -312,7 +313,7 @@ class Scorer:
             return self._steps[ENTROPY]
         data, (rows, columns) = self.bench.data, self.config.grid
         models = len(self.config.models)
-        key = f"decide {router.name} m{models} k{data.classes} c{data.channels} g{rows}x{columns}"
+        key = f"decide {router.name} m{models} k{data.classes} c{data.channels} g{rows}x{columns} {CELLS}cells"
         image = torch.randn(1, data.channels, data.height, data.width, device=self.bench.cost_device)
         chance = torch.softmax(torch.randn(1, data.classes, *image.shape[2:], device=image.device), dim=1)
         load = Workload(

@@ -24,7 +24,7 @@ from ..progress import Progress
 from ..records import Entry, Rivalry, StaticFront, StaticModel, TrialRecord, Versus
 from ..routing import Screen, screening, workloads
 from ..runs import RunFolder
-from ..train import Single, restore_pipeline, train_whole
+from ..train import TRAINED_S, Single, restore_pipeline, train_whole, whole_epochs
 from .objective import Bench, price
 from .pipelines import run_bench
 
@@ -75,7 +75,12 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
         beside = [load for trial in trials[:1] for load in _steps(trial, bench)]
         fronts = SingleModels(bench, device, run, static_sizes(record.study, models), int8)
         fronts.measure(beside)
-        found = list(fronts.rows(record.study.seed))
+        found: list[tuple[StaticModel, Matrices]] = []
+        for config in fronts.configs:
+            try:
+                found += fronts.of_size(config, record.study.seed)
+            except DivergedError as error:
+                fronts.notes.append(f"{_sized(config)} is left out: {error}.")
         if not found:
             raise DivergedError(f"no single UNet can be set against the routes: {' '.join(fronts.notes)}")
         rows, matrices = zip(*found, strict=True)
@@ -98,9 +103,11 @@ def _steps(trial: TrialRecord, bench: Bench) -> list[Workload]:
 def _trained(trial: TrialRecord, bench: Bench) -> str:
     """How long the UNets of a trial were trained: what single ones are to be held against."""
     names = [f"f_{index}" for index in range(len(trial.pipeline.models))]
-    found = [bench.store.get(trial.weights[name]) for name in names]
-    each = [f"{name} {one.made_in_s:.0f} s" for name, one in zip(names, found, strict=True) if one]
-    return f"UNets of trial {trial.number} were trained for: {', '.join(each)}."
+    found = {name: bench.store.get(trial.weights[name]) for name in names}
+    each = [f"{name} {one.notes[TRAINED_S]:.0f} s" for name, one in found.items() if one and TRAINED_S in one.notes]
+    if len(each) < len(names):
+        return f"How long the UNets of trial {trial.number} were trained is not kept."
+    return f"UNets of trial {trial.number} were trained for: {', '.join(each)}; folds not counted."
 
 
 class SingleModels:
@@ -139,13 +146,10 @@ class SingleModels:
     def rows(self, seed: int) -> Iterator[tuple[StaticModel, Matrices]]:
         """Of each size and precision, trained from ``seed``: a row, and its confusion matrices on val and test.
 
-        One whose training diverges is left out, with a note.
+        Raises DivergedError: over several seeds a front must hold the same sizes.
         """
         for config in self.configs:
-            try:
-                yield from self._rows(config, seed)
-            except DivergedError as error:
-                self.notes.append(f"{_sized(config)}, seed {seed}, is left out: {error}.")
+            yield from self.of_size(config, seed)
 
     def _config(self, size: StaticSize) -> UNetConfig:
         study = self.bench.study
@@ -165,7 +169,8 @@ class SingleModels:
         data = self.data
         return screening(config, height=data.height, width=data.width, device=self.bench.cost_device)
 
-    def _rows(self, config: UNetConfig, seed: int) -> Iterator[tuple[StaticModel, Matrices]]:
+    def of_size(self, config: UNetConfig, seed: int) -> Iterator[tuple[StaticModel, Matrices]]:
+        """Its rows, fp32 first. Raises DivergedError."""
         bench, study = self.bench, self.bench.study
         single = train_whole(
             config, self.data, study.training, bench.store, seed=seed, device=bench.training_device,
@@ -174,9 +179,18 @@ class SingleModels:
         model = single.model.to("cpu").eval()
         if not single.converged:
             self.notes.append(f"{_sized(config)}, seed {seed}, still gained IoU at its end: train longer.")
+        if single.epochs < (usual := whole_epochs(study.training)):
+            self.notes.append(f"{_sized(config)} trains {single.epochs} epochs, by the study; others {usual}.")
         screen = Screen(model, 0, seed=0)
         key = self._load(config).key
-        yield self._row(single, "fp32", bench.profile, key, screen)
+        row, matrices = self._row(single, "fp32", bench.profile, key, screen)
+        never = int((matrices["test"].sum(dim=(0, 1)) == 0).sum())
+        if never:
+            self.notes.append(
+                f"{_sized(config)}, seed {seed}, never predicts {never} of {self.data.classes} classes on test: "
+                "it has not learnt them."
+            )
+        yield row, matrices
         if self.int8:
             part = self.data.pretrain
             examples = [(image[None],) for image in part.images[:INT8_EXAMPLES]]

@@ -7,11 +7,13 @@ from .pipeline import restore_pipeline, train_pipeline
 from .priced import fit_priced
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
+from .stages import TRAINED_S
 from .table import Table, routed
 from .trained import Trained
-from .whole import Single, converged, train_whole
+from .whole import Single, converged, train_whole, whole_epochs
 
 __all__ = [
+    "TRAINED_S",
     "ArtifactStore",
     "Bandit",
     "History",
@@ -32,4 +34,5 @@ __all__ = [
     "train_policy",
     "train_whole",
     "training_device",
+    "whole_epochs",
 ]

@@ -128,7 +128,9 @@ def fit(
     all ``epochs``, whatever the span, so that a training that goes on from where it was left ends, bit for bit, where
     one without a stop does. Raises DivergedError when the loss is not finite.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=config.weight_decay, fused=True)
+    # Fused, it wants its step counts on the GPU, where a training that goes on from the store does not have them.
+    fused = device.type == "cpu"
+    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=config.weight_decay, fused=fused)
     total, last = epochs * steps, span.last(epochs)
     warm_up = max(1, min(total // 10, 50))
     draw = generator(seed)

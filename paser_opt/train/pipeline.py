@@ -257,6 +257,7 @@ class _Trainer(Stages):
                     grid=config.grid, halo=config.halo, name=f"f_{index}", seed=config.seed + index,
                     device=self.device, progress=self.progress,
                 ),
+                before=before[index],
             )  # fmt: skip
             # A model that was left as it was keeps its key, and with it its tables.
             if self.histories.get(f"fine-tune f_{index}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,10 @@ from ..models import AnyPolicy, UNet
 from .artifacts import ArtifactStore, Tensors
 from .loop import Fitted, History, Left, Span
 
-__all__ = ["Stages"]
+__all__ = ["TRAINED_S", "Stages"]
+
+TRAINED_S = "trained_s"
+"""Note of a UNet's stage: seconds all of its training took, that of the stages before included."""
 
 
 class Stages:
@@ -29,12 +33,17 @@ class Stages:
             self.histories[name] = artifact.notes["history"]
         return artifact.tensors
 
-    def trained(self, name: str, key: str, module: UNet | AnyPolicy, train: Callable[[], History]) -> None:
-        """Bring ``module`` to what the stage makes of it."""
+    def trained(
+        self, name: str, key: str, module: UNet | AnyPolicy, train: Callable[[], History], *, before: str = ""
+    ) -> None:
+        """Bring ``module`` to what the stage makes of it; ``before``: key of the stage that it goes on from."""
 
         def make() -> tuple[Tensors, dict[str, Any]]:
+            begun = time.monotonic()
+            start = self.store.get(before) if before else None
             history = train()
-            return module.state_dict(), {"history": history}
+            took_s = time.monotonic() - begun + (start.notes[TRAINED_S] if start else 0.0)
+            return module.state_dict(), {"history": history, TRAINED_S: took_s}
 
         module.load_state_dict(self.stage(name, key, make))
         module.eval()
@@ -46,12 +55,14 @@ class Stages:
         keys = {last: key if last == epochs else f"{key}-{last}of{epochs}" for last, _ in (*before, share)}
 
         def make() -> tuple[Tensors, dict[str, Any]]:
+            begun = time.monotonic()
             found = (self.store.get(keys[last]) for last, _ in reversed(before))
             artifact = next((one for one in found if one), None)
             left = Left(artifact.tensors, artifact.notes["history"]) if artifact else None
             fitted = train(Span(share[1], left))
             state = fitted.left.tensors if fitted.left else {}
-            return {**state, **module.state_dict()}, {"history": fitted.history}
+            took_s = time.monotonic() - begun + (artifact.notes[TRAINED_S] if artifact else 0.0)
+            return {**state, **module.state_dict()}, {"history": fitted.history, TRAINED_S: took_s}
 
         made = self.stage(name, keys[share[0]], make)
         module.load_state_dict({name: made[name] for name in module.state_dict()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,8 +13,9 @@ from ..models import UNet, build_unet
 from ..progress import Progress
 from .artifacts import ArtifactStore
 from .distill import distill, distill_key
+from .stages import TRAINED_S
 
-__all__ = ["Single", "converged", "train_whole"]
+__all__ = ["Single", "converged", "train_whole", "whole_epochs"]
 
 _GAINING = 0.01  # IoU on val from the last scores but one to the last
 
@@ -24,7 +26,7 @@ class Single:
 
     model: UNet
     epochs: int
-    trained_s: float  # seconds its training took when it was made
+    trained_s: float  # seconds its training took, when it was made
     converged: bool  # its last epochs gained it no more IoU
 
 
@@ -44,7 +46,7 @@ def train_whole(
     It trains for ``epochs``; None: as many as the UNet of a pipeline that has most. An f_0 of the same size that saw
     the same images as often is the same UNet, and shares its place in the store. Raises DivergedError.
     """
-    epochs = epochs or max(training.pretrain_epochs, training.distill_epochs) + training.finetune_epochs
+    epochs = epochs or whole_epochs(training)
     longest = training.model_copy(update={"distill_epochs": epochs})
     common = {"data": data.fingerprint, "flips": data.flips, "seed": seed, "device": device.type}
     if not data.folds:
@@ -54,13 +56,20 @@ def train_whole(
     def make() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
         everything = replace(data, pretrain=data.training)
         name = f"whole images, base {config.base} depth {config.depth} scale {config.scale:g}"
+        begun = time.monotonic()
         history = distill(model, None, everything, longest, distill_weight=0.0, seed=seed, device=device,
                           progress=progress, stage=name).history  # fmt: skip
-        return model.state_dict(), {"history": history}
+        return model.state_dict(), {"history": history, TRAINED_S: time.monotonic() - begun}
 
     artifact = store.get_or_make(distill_key(store, common, config, longest), make)
     model.load_state_dict(artifact.tensors)
-    return Single(model.eval(), epochs, artifact.made_in_s, converged(artifact.notes["history"]))
+    history = artifact.notes["history"]
+    return Single(model.eval(), len(history), artifact.notes[TRAINED_S], converged(history))
+
+
+def whole_epochs(training: TrainConfig) -> int:
+    """Those of the UNet of a pipeline that has most."""
+    return max(training.pretrain_epochs, training.distill_epochs) + training.finetune_epochs
 
 
 def converged(history: list[dict[str, float]]) -> bool:

@@ -218,8 +218,7 @@ def test_an_experiment_that_is_not_there(searched, paser_opt, tmp_path):
     one_line(paser_opt("record", "quickstrat", "-q"), "did you mean quickstart?")
 
 
-def test_a_study_of_record_is_one_page(searched, paser_opt, tiny_toml, tmp_path):
-    shutil.copytree(searched[0], tmp_path / "run")  # it goes on from what is there
+def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_path):
     options = (
         "--trials",
         "3",
@@ -229,7 +228,7 @@ def test_a_study_of_record_is_one_page(searched, paser_opt, tiny_toml, tmp_path)
         "2",
         "--no-reinforce",
         "--run",
-        tmp_path / "run",
+        run_folder(),
         "--out",
         tmp_path / "results",
     )

@@ -117,10 +117,16 @@ def test_contrast_is_nothing_to_images_standardised_by_their_own_mean_and_std():
 def test_a_cap_keeps_the_surest_by_hand():
     route = torch.tensor([[1, 2, 0, 1], [0, 1, 1, 0], [2, 2, 2, 2]])
     confidence = torch.tensor([[0.6, 0.9, 0.99, 0.7], [0.9, 0.8, 0.7, 0.9], [0.9, 0.8, 0.7, 0.6]])
-    cost = torch.tensor([0.0, 1.0, 3.0])
-    # 3 for the surest, 1 for the next: 4. Two of 1. One of 3, and the next would make 6.
-    assert capped(route, confidence, cost, 4.0).tolist() == [[0, 2, 0, 1], [0, 1, 1, 0], [2, 0, 0, 0]]
-    assert capped(route, confidence, cost, 0.0).eq(0).all()
+
+    def cost(sent: torch.Tensor) -> torch.Tensor:  # 10 whatever is sent, 0.7 a patch to f_1, 3 a patch to f_2
+        return 10 + (sent * torch.tensor([0.0, 0.7, 3.0], dtype=torch.float64)).sum(dim=1)
+
+    # 3 for the surest, 0.7 for the next. Two of 0.7. One of 3, and the next would make 6.
+    assert capped(route, confidence, 3, cost, 14.0).tolist() == [[0, 2, 0, 1], [0, 1, 1, 0], [2, 0, 0, 0]]
+    assert capped(route, confidence, 3, cost, 10.0).eq(0).all()
+    for count in range(1, 65):  # what costs exactly as much as may be is whole
+        most = cost(torch.tensor([[0, count, 0]])).item()
+        assert capped(torch.ones(1, count, dtype=torch.long), torch.rand(1, count), 3, cost, most).eq(1).all()
 
 
 def points(right: list[int], latency_s: float = 1.0) -> Points:

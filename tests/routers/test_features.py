@@ -35,6 +35,6 @@ def test_only_what_is_asked_is_computed():
     assert list(Describe((1, 2), ("margin",))(IMAGE, PROBABILITY)) == ["margin"]
 
 
-def test_patches_go_row_by_row_and_edges_are_repeated():
-    means = patch_means(torch.arange(6.0).reshape(1, 1, 2, 3), (2, 2))
-    assert means[0, :, 0].tolist() == [0.5, 2.0, 3.5, 5.0]
+def test_patches_go_row_by_row():
+    means = patch_means(torch.arange(8.0).reshape(1, 1, 2, 4), (2, 2))
+    assert means[0, :, 0].tolist() == [0.5, 2.5, 4.5, 6.5]

@@ -57,6 +57,11 @@ def test_with_the_screen_in_sight_patches_have_more_channels_and_no_teacher():
     assert {config.context for config in cover(study, channels=3, classes=5)} == {"none", "screen"}
 
 
+def test_a_static_size_is_named_once():
+    with pytest.raises(ValueError, match="base 8, depth 2, scale 1 is there twice"):
+        Study(name="s", space=space(), static=({"base": 8, "depth": 2}, {"base": 8, "depth": 2, "epochs": 3}))
+
+
 def test_fewer_models_ask_for_fewer_sizes():
     three = Space.model_validate({"models": [{"base": [4, 6], "depth": 1}] * 3, "model_count": [2, 3]})
     trial = optuna.create_study().ask()

@@ -11,7 +11,7 @@ from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.config import ModelSpace, Space, StaticSize, Study, UNetConfig
 from paser_opt.data import load
-from paser_opt.errors import ConfigError
+from paser_opt.errors import ConfigError, DivergedError
 from paser_opt.evaluate import data_iou
 from paser_opt.patches import confusion, hard_labels
 from paser_opt.records import StaticFront, read_record
@@ -20,7 +20,7 @@ from paser_opt.report.info import collect
 from paser_opt.search import search, static_front
 from paser_opt.search.pipelines import run_bench
 from paser_opt.search.static import SingleModels, static_sizes
-from paser_opt.train import ArtifactStore, train_whole
+from paser_opt.train import TRAINED_S, ArtifactStore, Single, train_whole
 from paser_opt.train.whole import converged
 
 
@@ -110,19 +110,51 @@ def test_a_size_trains_for_its_own_epochs(made, tiny_study) -> None:
     bench = run_bench(run, tiny_study, load(tiny_study.data), load_device("cpu"), Unwatched())
     singles = SingleModels(bench, load_device("cpu"), run, [StaticSize(base=4, depth=1, epochs=1)], False)
     singles.measure([])
-    [(row, _)] = singles.rows(0)
-    assert row.epochs == 1
+    [(row, matrices)] = singles.rows(0)
+    assert row.epochs == 1  # as many as its history has
+    assert "base 4, depth 1, scale 1 trains 1 epochs, by the study; others 2." in singles.notes
+    never = int((matrices["test"].sum(dim=(0, 1)) == 0).sum())
+    assert any(f"never predicts {never} of 3 classes" in note for note in singles.notes) == (never > 0)
 
 
-def test_one_that_diverges_is_left_out(made, tiny_study) -> None:
+def test_one_that_diverges_is_left_out_of_the_front_of_a_run(made, monkeypatch) -> None:
+    run, result = made
+
+    def train(config: UNetConfig, *arguments: Any, **options: Any) -> Single:
+        if config.base == 8 and config.scale == 1:
+            raise DivergedError("it diverged in epoch 1")
+        return train_whole(config, *arguments, **options)
+
+    monkeypatch.setattr("paser_opt.search.static.train_whole", train)
+    front = static_front(run, device=load_device("cpu"), models=2, int8=True, progress=Unwatched())
+    assert [row.name for row in front.models] == [one.name for one in result.models if "(base 8, depth 1, fp" not in
+                                                  one.name and "(base 8, depth 1, int8" not in one.name]  # fmt: skip
+    assert "base 8, depth 1, scale 1 is left out: it diverged in epoch 1." in front.notes
+
+
+def test_over_several_seeds_it_ends_the_comparison(made, tiny_study) -> None:
     run, _ = made
     training = tiny_study.training.model_copy(update={"learning_rate": 1e30})
     study = tiny_study.model_copy(update={"training": training})
     bench = run_bench(run, study, load(study.data), load_device("cpu"), Unwatched())
     singles = SingleModels(bench, load_device("cpu"), run, [StaticSize(base=4, depth=1)], False)
     singles.measure([])
-    assert list(singles.rows(0)) == []
-    assert "base 4, depth 1, scale 1, seed 0, is left out: " in singles.notes[-1] and "diverged" in singles.notes[-1]
+    with pytest.raises(DivergedError):
+        list(singles.rows(0))
+
+
+def test_how_long_the_unets_of_a_trial_trained_counts_every_stage(made) -> None:
+    """Fine-tuning goes on from pretraining: what is told is both."""
+    run, result = made
+    store = ArtifactStore(run.artifacts)
+    number = result.against[0].trial
+    trial = next(one for one in run.trials() if one.number == number)
+    weights = {name: store.get(key) for name, key in trial.weights.items() if name != "policy"}
+    assert all(one.notes[TRAINED_S] > 0 for one in weights.values())
+    tuned = [one for one in weights.values() if one.key.startswith("finetune")]
+    for one in tuned:
+        assert one.notes[TRAINED_S] > one.made_in_s
+    assert any(f"UNets of trial {number} were trained for: f_0 " in note for note in result.notes)
 
 
 def test_nothing_is_trained_twice(made, monkeypatch) -> None:
