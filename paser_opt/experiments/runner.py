@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import platform
+from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib.metadata import version
 
@@ -38,10 +39,18 @@ def known(name: str) -> str:
 
 
 def run_experiments(
-    names: list[str], run: RunFolder, trial: TrialRecord, *, seeds: int, device: Device, progress: Progress
+    names: list[str],
+    run: RunFolder,
+    trial: TrialRecord,
+    *,
+    seeds: int,
+    device: Device,
+    progress: Progress,
+    after: Callable[[list[ExperimentRecord]], object] = lambda records: None,
 ) -> list[ExperimentRecord]:
     """Each of ``names`` on the trial's pipeline from ``seeds`` seeds; writes RUN/experiments/<name>.json.
 
+    ``after`` each of them it is given all there are by then.
     What was trained before is taken from the run's store. Raises RunError for a trial that is not complete, weights
     that are gone or data that has changed, DivergedError.
     """
@@ -49,7 +58,7 @@ def run_experiments(
     with run.locked():
         subjects = [subject(pipeline, seed) for seed in range(seeds)]
         sample = Sample.of(subjects)
-        records = []
+        records: list[ExperimentRecord] = []
         for name in names:
             found = EXPERIMENTS[name](subjects, sample)
             command = f"paser-opt experiment {name} {_place(run)} --trial {trial.number} --seeds {seeds}"
@@ -67,6 +76,7 @@ def run_experiments(
                 )
             record.write(run.experiment_file(name))
             records.append(record)
+            after(records)
     return records
 
 

@@ -67,6 +67,11 @@ def record_study(
     write_comparison(comparison, run.comparison)
     write_report(run)
     say(", ".join(NAMES))
-    experiments = run_experiments(list(NAMES), run, trial, seeds=effort.seeds, device=device, progress=watcher)
-    write_text(page, study_page(collect(run), comparison, experiments, command))
+
+    def write_page(so_far: list[ExperimentRecord]) -> None:
+        write_text(page, study_page(collect(run), comparison, so_far, command))
+
+    experiments = run_experiments(
+        list(NAMES), run, trial, seeds=effort.seeds, device=device, progress=watcher, after=write_page
+    )
     return StudyOfRecord(page, run, comparison, experiments)

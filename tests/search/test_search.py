@@ -56,7 +56,8 @@ def test_a_run_holds_what_the_report_needs(finished):
     assert 0.1 < trials[members[0]].measured_pace < 10
     measured = trials[members[0]].measured_latency
     assert measured.how == "measured"
-    assert measured.value == pytest.approx(trials[members[0]].test.cost.latency_s.value, rel=0.9)
+    predicted = trials[members[0]].test.cost.latency_s.value
+    assert predicted / 20 < measured.value < predicted * 20  # the same unit; a busy machine takes its time
     assert len(record.gallery) == len(members) * 2  # two test images
     assert all((finished.gallery / one.mask).is_file() for one in record.gallery)
 
