@@ -1,11 +1,13 @@
 """Every command: help with an example, one clear line and exit code 2 for what a user can mend."""
 
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -343,7 +345,9 @@ def test_a_profile_is_replaced_only_by_a_whole_one(paser_opt, tiny_toml, tiny_pr
     one_line(paser_opt("profile", tiny_toml, "--device", "jetson", "--out", out, "--new", "-q"), "jetson is not this")
     assert out.read_text() == tiny_profile
     command = ["profile", tiny_toml, "--out", out, "--new", "--no-energy", "-q"]
-    process = subprocess.Popen([sys.executable, "-m", "paser_opt", *command])
+    code = "from command import few_samples; from paser_opt.cli import main; few_samples(); main()"
+    beside = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, command)], env=beside)
     while not (half := list(tmp_path.glob(".p.json.new"))):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
