@@ -8,7 +8,10 @@ allocator's own peak.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 
 import torch
@@ -59,8 +62,25 @@ def measure_memory(
     return no_peak(module, f"torch keeps no peak of allocated memory on {device.type}")
 
 
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """A SIGINT inside is raised at the end: torch's profiler, interrupted, takes the process down with it."""
+    held: list[object] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:  # only there can it be held
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *caught: held.append(caught))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        signal.raise_signal(signal.SIGINT)
+
+
 def _cpu_peak(call: Callable[[], object]) -> int:
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with _ctrl_c_waits(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
     result = profiler.profiler
     assert result is not None and result.kineto_results is not None  # there once the profiler has stopped

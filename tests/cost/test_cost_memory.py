@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -56,3 +59,19 @@ def test_cuda_peak_is_measured() -> None:
     x = torch.randn(1 << 20, device="cuda")  # 4 MiB, a multiple of the allocator's block
     memory = measure_memory(lambda: x.relu().neg(), nn.Identity(), torch.device("cuda"))
     assert (memory.peak_bytes, memory.how) == (2 * 4 * 1024**2, "measured")
+
+
+def test_ctrl_c_waits_for_the_profiler() -> None:
+    """Interrupted inside, torch's profiler has ended the process with a segmentation fault."""
+    done = []
+
+    def call() -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append(True)
+        return torch.zeros(1024)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        measure_memory(call, nn.Identity(), torch.device("cpu"))
+    assert done and signal.getsignal(signal.SIGINT) is before
+    assert measure_memory(lambda: torch.zeros(1024), nn.Identity(), torch.device("cpu")).peak_bytes == 4096
