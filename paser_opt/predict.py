@@ -21,7 +21,7 @@ from .errors import ConfigError, DataError, RunError
 from .images import extent, overlap, read_image
 from .onnx_session import open_session
 
-__all__ = ["Prediction", "Predictor"]
+__all__ = ["Prediction", "Predictor", "TimeBudget"]
 
 _CALIBRATIONS = 5
 
@@ -57,7 +57,7 @@ class Predictor:
         self._run = {step: _runner(session, step_file(folder, step)) for step, session in sessions.items()}
         self._mean, self._std = (np.array(one, dtype=np.float32)[:, None, None] for one in (data.mean, data.std))
         self._models = len(data.pipeline.models)
-        self._budget: _Budget | None = None
+        self._budget: TimeBudget | None = None
 
     def read(self, path: Path) -> Pixels:
         """(C, H, W) in [0, 1]. Raises DataError for a file that is no image, or of a size the bundle does not take."""
@@ -121,7 +121,7 @@ class Predictor:
         blank = np.zeros((self.manifest.channels, self.manifest.height, self.manifest.width), dtype=np.float32)
         self(blank, route=np.asarray(route))
 
-    def _calibrated(self, budget_s: float) -> _Budget:
+    def _calibrated(self, budget_s: float) -> TimeBudget:
         """Time of every step on this machine; taken once."""
         if self._budget is None:
             self._budget = self._calibrate()
@@ -132,7 +132,7 @@ class Predictor:
             )
         return self._budget
 
-    def _calibrate(self) -> _Budget:
+    def _calibrate(self) -> TimeBudget:
         x = np.zeros((1, self.manifest.channels, self.manifest.height, self.manifest.width), dtype=np.float32)
         probability, labels = self._run["screen"](x)
         patches, tiles = self._run["split"](x, labels, probability)
@@ -149,11 +149,11 @@ class Predictor:
             return lambda: self._run[f"f_{model}"](patches, tiles, np.arange(n))
 
         curves = [[0.0, *(_median_s(refine(model, n)) for n in points)] for model in range(1, self._models)]
-        return _Budget(sum(_median_s(call) for call in fixed), [0, *points], curves)
+        return TimeBudget(sum(_median_s(call) for call in fixed), [0, *points], curves)
 
 
 @dataclass(frozen=True)
-class _Budget:
+class TimeBudget:
     """Measured seconds: of what every image takes, and of f_1 … f_m at so many patches."""
 
     fixed_s: float
@@ -161,7 +161,7 @@ class _Budget:
     curves: Sequence[Sequence[float]]
 
     def keep(self, wanted: Patches, confidence: npt.NDArray[np.float32], budget_s: float) -> Patches:
-        """``wanted`` (P,) with as many of the surest patches still sent on as the budget allows."""
+        """``wanted`` (P,) with as many of the surest patches, by ``confidence`` (P,), sent on as the budget allows."""
         order = np.argsort(-confidence, kind="stable")
         order = order[wanted[order] > 0]  # (Q,) those sent on, the surest first
         total_s = np.full(len(order) + 1, self.fixed_s)  # (Q + 1,) with the first 0 … Q of them

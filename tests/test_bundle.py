@@ -20,7 +20,7 @@ from paser_opt.errors import ConfigError, DataError, RunError
 from paser_opt.export import _mask_values, export_bundle, stored_pipeline
 from paser_opt.images import mask_picture
 from paser_opt.models import build_policy, build_unet
-from paser_opt.predict import Predictor, _Budget
+from paser_opt.predict import Predictor, TimeBudget
 from paser_opt.progress import Silent
 from paser_opt.records import Cost, DataSummary, Evaluation, Quantity, RunRecord, TrialRecord
 from paser_opt.routing import RoutedPipeline, Screen
@@ -173,7 +173,7 @@ def test_it_runs_without_torch(bundle: Path, tmp_path: Path) -> None:
 
 def test_a_budget_keeps_the_surest_patches() -> None:
     # 1 ms for all; f_1: 2 ms a patch; f_2: 5 ms for one, 8 ms for two and more
-    budget = _Budget(0.001, [0, 1, 2, 4], [[0, 0.002, 0.004, 0.008], [0, 0.005, 0.008, 0.008]])
+    budget = TimeBudget(0.001, [0, 1, 2, 4], [[0, 0.002, 0.004, 0.008], [0, 0.005, 0.008, 0.008]])
     wanted = np.array([2, 1, 0, 2])
     confidence = np.array([0.9, 0.5, 0.99, 0.6], dtype=np.float32)
     for budget_s, route in (

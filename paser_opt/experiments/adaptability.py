@@ -8,18 +8,17 @@ own images are corrupted, another corruption takes the place of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 
 from ..compare.curves import Points
 from ..compare.outcome import cost_of, iou_of
 from ..compare.statistics import Statistic, compared, estimated
 from ..data import Part, SegmentationData
 from ..data.corruptions import CORRUPTIONS, corrupt
-from ..routers import charge_once
+from ..predict import TimeBudget
 from ..train import Table
 from ..train.table import everywhere, screened, with_context
 from .base import Sample, Subject, less, point, sent_on, twin
@@ -79,16 +78,16 @@ def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str,
     clean = subject.pipeline.data(subject.seed, corruption=(), standardise="dataset") if changed else bench.data
     bench.progress.stage(f"corrupted test images, seed {subject.seed}", len(shifts))
 
-    def latency_s(charged: torch.Tensor) -> torch.Tensor:
-        return subject.costs.images(charged, subject.priced.plan.policy)[0]["latency"]
-
-    val = subject.trained.route(subject.trained.tables("val"))
-    most_s = latency_s(charge_once(val, subject.costs.models).charged).max().item()
+    costs = subject.costs
+    curves = costs.rising["latency"][1:].tolist()  # of f_1 … at 0 … P patches
+    budget = TimeBudget(costs.least(costs.plan.policy).latency_s.value or 0.0, range(len(curves[0])), curves)
+    val = subject.trained.tables("val")
+    most_s = point(costs, val, subject.trained.route(val)).costs["latency"].max().item() * (1 + 1e-9)
     found = {}
     for done, (kind, severity) in enumerate(shifts, start=1):
         table = _table(subject, clean, kind, severity)
         route = subject.trained.route(table)
-        cap = capped(route, _confidence(subject, table), subject.costs.models, latency_s, most_s)
+        cap = capped(route, _confidence(subject, table), budget, most_s)
         ends = {name: torch.full_like(route, model) for name, model in
                 ((LARGEST, len(subject.trained.models) - 1), (SMALLEST, 0))}  # fmt: skip
         found[kind, severity] = {
@@ -101,25 +100,13 @@ def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str,
     return found
 
 
-def capped(
-    route: torch.Tensor,
-    confidence: torch.Tensor,
-    models: int,
-    cost: Callable[[torch.Tensor], torch.Tensor],
-    most: float,
-) -> torch.Tensor:
-    """Routes (N, P) of images that may cost at most ``most`` each.
+def capped(route: torch.Tensor, confidence: torch.Tensor, budget: TimeBudget, most_s: float) -> torch.Tensor:
+    """Routes (N, P) of images that may take at most ``most_s`` each, by the rule of ``predict --budget-ms``.
 
-    As many as may be are sent on, those first of which the policy is surest, confidence (N, P); the rest stay with f_0.
-    ``cost``: patches (n, M) that n images send to each of ``models`` → what each image costs (n,).
+    ``confidence`` (N, P) is the policy's in its choice.
     """
-    images, patches = route.shape
-    order = confidence.masked_fill(route == 0, -1.0).argsort(dim=1, descending=True, stable=True)
-    sent = F.one_hot(route.gather(1, order), models).cumsum(dim=1)  # (N, P, M) with the first 1 … P of them
-    sent[..., 0] = 0
-    allowed = cost(sent.flatten(0, 1)).reshape(images, patches) <= most
-    kept = (allowed * torch.arange(1, patches + 1)).amax(dim=1, keepdim=True)  # the longest that may be
-    return torch.where(order.argsort(dim=1) < kept, route, 0)
+    pairs = zip(route.numpy(), confidence.numpy(), strict=True)
+    return torch.stack([torch.from_numpy(budget.keep(wanted, sure, most_s)) for wanted, sure in pairs])
 
 
 @torch.inference_mode()

@@ -95,7 +95,7 @@ class ArtifactStore:
         start = time.monotonic()
         made, notes = make()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in made.items()}
-        took_s = round(time.monotonic() - start, 3)
+        took_s = time.monotonic() - start
         header = {"digest": _digest(tensors), "notes": json.dumps(notes), "made_in_s": f"{took_s:.3f}"}
         path = self.path(key)
         write_bytes(path, save(tensors, metadata=header))

@@ -24,6 +24,7 @@ from paser_opt.experiments.mc_samples import SAMPLES, compared_samples
 from paser_opt.experiments.page import experiment_page
 from paser_opt.experiments.records import ExperimentRecord
 from paser_opt.experiments.runner import EXPERIMENTS, run_experiments
+from paser_opt.predict import TimeBudget
 from paser_opt.records import read_record
 from paser_opt.report.choice import chosen_trial
 from paser_opt.search import search
@@ -118,15 +119,15 @@ def test_a_cap_keeps_the_surest_by_hand():
     route = torch.tensor([[1, 2, 0, 1], [0, 1, 1, 0], [2, 2, 2, 2]])
     confidence = torch.tensor([[0.6, 0.9, 0.99, 0.7], [0.9, 0.8, 0.7, 0.9], [0.9, 0.8, 0.7, 0.6]])
 
-    def cost(sent: torch.Tensor) -> torch.Tensor:  # 10 whatever is sent, 0.7 a patch to f_1, 3 a patch to f_2
-        return 10 + (sent * torch.tensor([0.0, 0.7, 3.0], dtype=torch.float64)).sum(dim=1)
-
+    # 10 whatever is sent, 0.7 a patch to f_1, 3 a patch to f_2
+    budget = TimeBudget(10.0, range(65), [[0.7 * n for n in range(65)], [3.0 * n for n in range(65)]])
     # 3 for the surest, 0.7 for the next. Two of 0.7. One of 3, and the next would make 6.
-    assert capped(route, confidence, 3, cost, 14.0).tolist() == [[0, 2, 0, 1], [0, 1, 1, 0], [2, 0, 0, 0]]
-    assert capped(route, confidence, 3, cost, 10.0).eq(0).all()
-    for count in range(1, 65):  # what costs exactly as much as may be is whole
-        most = cost(torch.tensor([[0, count, 0]])).item()
-        assert capped(torch.ones(1, count, dtype=torch.long), torch.rand(1, count), 3, cost, most).eq(1).all()
+    assert capped(route, confidence, budget, 14.0).tolist() == [[0, 2, 0, 1], [0, 1, 1, 0], [2, 0, 0, 0]]
+    assert capped(route, confidence, budget, 10.0).eq(0).all()
+    for count in range(1, 65):  # what takes exactly as long as may be is whole
+        assert (
+            capped(torch.ones(1, count, dtype=torch.long), torch.rand(1, count), budget, 10 + 0.7 * count).eq(1).all()
+        )
 
 
 def points(right: list[int], latency_s: float = 1.0) -> Points:
