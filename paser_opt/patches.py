@@ -15,13 +15,13 @@ from .config import Context
 __all__ = [
     "CELLS",
     "IGNORE",
-    "cell_means",
-    "cell_size",
+        "cell_size",
     "confusion",
     "hard_labels",
     "in_context",
     "pad_to_grid",
     "patch_size",
+    "row_moments",
     "sampled",
     "split",
     "split_mask",
@@ -53,32 +53,40 @@ def cell_size(height: int, width: int, grid: Grid, stride: int) -> tuple[int, in
 def _places(side: int, count: int, cell: int, *, middle: bool) -> Tensor:
     """Along one side of an image, cut into ``count`` patches: the pixels of every cell, or one in its middle.
 
-    Beyond the patch its last pixel, beyond the image the image's.
+    An even cell has two in its middle, which take turns: stripes of two pixels would look like none. Beyond the patch
+    its last pixel, beyond the image the image's.
     """
     patch = -(-side // count)
-    inside = torch.arange(cell // 2 if middle else 0, -(-patch // cell) * cell, cell if middle else 1)
+    inside = torch.arange(-(-patch // cell) * cell)
+    if middle:
+        inside = inside[cell // 2 :: cell]
+        if cell % 2 == 0:
+            inside = inside - torch.arange(len(inside)) % 2
     starts = torch.arange(count)[:, None] * patch
     return (starts + inside.clamp(max=patch - 1)).flatten().clamp(max=side - 1)
 
 
-def _taken(maps: Tensor, grid: Grid, stride: int, *, middle: bool) -> Tensor:
-    height, width = int(maps.shape[-2]), int(maps.shape[-1])
-    h, w = cell_size(height, width, grid, stride)
-    rows, columns = _places(height, grid[0], h, middle=middle), _places(width, grid[1], w, middle=middle)
-    if len(rows) != height or len(columns) != width:
-        maps = maps.index_select(-2, rows.to(maps.device)).index_select(-1, columns.to(maps.device))
-    return maps
-
-
 def sampled(maps: Tensor, grid: Grid, stride: int) -> Tensor:
     """One pixel of each cell of a patch: (N, D, H, W) → (N, D, gh·cells down a patch, gw·cells across)."""
-    return _taken(maps, grid, stride, middle=True)
+    h, w = cell_size(int(maps.shape[-2]), int(maps.shape[-1]), grid, stride)
+    return _at(_at(maps, -2, grid[0], h, middle=True), -1, grid[1], w, middle=True)
 
 
-def cell_means(maps: Tensor, grid: Grid, stride: int) -> Tensor:
-    """The mean over each cell, shaped as :func:`sampled`; where a cell reaches beyond its patch, the edge again."""
-    whole = _taken(maps, grid, stride, middle=False)
-    return F.avg_pool2d(whole, cell_size(int(maps.shape[-2]), int(maps.shape[-1]), grid, stride))
+def row_moments(maps: Tensor, grid: Grid, stride: int) -> tuple[Tensor, Tensor]:
+    """Mean and mean square over the middle row of each cell, each shaped as :func:`sampled`.
+
+    A row lies together in memory: it costs hardly more than one pixel, and noise averages out. Where a cell reaches
+    beyond its patch, its last pixel again.
+    """
+    h, w = cell_size(int(maps.shape[-2]), int(maps.shape[-1]), grid, stride)
+    rows = _at(_at(maps, -2, grid[0], h, middle=True), -1, grid[1], w, middle=False)
+    return F.avg_pool2d(rows, (1, w)), F.avg_pool2d(rows.square(), (1, w))
+
+
+def _at(maps: Tensor, dim: int, count: int, cell: int, *, middle: bool) -> Tensor:
+    side = int(maps.shape[dim])
+    places = _places(side, count, cell, middle=middle)
+    return maps if len(places) == side else maps.index_select(dim, places.to(maps.device))
 
 
 def pad_to_grid(images: Tensor, grid: Grid, value: float | None = None) -> Tensor:

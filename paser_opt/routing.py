@@ -21,6 +21,8 @@ from .patches import CELLS, hard_labels, in_context, patch_size, split, split_ma
 
 __all__ = ["GivenRoute", "Routed", "RoutedPipeline", "Screen", "batch_points", "screening", "workloads"]
 
+STEPS = "v2"
+"""In the keys of steps: raised when one comes to compute something else, so that old measurements are not its own."""
 CACHED_PIXELS = 2**18
 """Pixels of patches that f_i takes at once on a CPU."""
 Step = Any
@@ -285,7 +287,7 @@ def screening(size: UNetConfig, *, height: int, width: int, device: torch.device
 
 
 def _screening(size: UNetConfig, net: UNet, samples: int, image: Tensor) -> Workload:
-    key = f"screen {_describe(size)} mc{samples} {image.shape[-2]}x{image.shape[-1]}"
+    key = f"screen {_describe(size)} mc{samples} {image.shape[-2]}x{image.shape[-1]} {STEPS}"
     return Workload(key, Screen(net, samples, seed=0), (image,), 1, _architecture(size))
 
 
@@ -307,4 +309,4 @@ def _refinements(model: UNetConfig, refine: Refine, patches: Tensor, tiles: Tens
 def _policy_key(policy: PolicyConfig, models: int, classes: int, channels: int, tiling: str, shape: str) -> str:
     width = f"-w{policy.width}" if policy.kind == "pooled" else ""
     stride = f"-{CELLS}cells{policy.stride}" if policy.kind != "reference" else ""
-    return f"policy {policy.kind}{width}{stride} m{models} k{classes} c{channels} {tiling} {shape}"
+    return f"policy {policy.kind}{width}{stride} m{models} k{classes} c{channels} {tiling} {shape} {STEPS}"

@@ -3,12 +3,12 @@ import torch
 
 from paser_opt.patches import (
     IGNORE,
-    cell_means,
     cell_size,
     confusion,
     hard_labels,
     pad_to_grid,
     patch_size,
+    row_moments,
     sampled,
     split,
     split_mask,
@@ -81,13 +81,19 @@ def test_one_pixel_of_every_cell_is_sampled():
     assert sampled(maps, (2, 2), 4)[0, 0].tolist() == [[10.0, 14.0], [34.0, 38.0]]
     assert sampled(maps[..., :5, :], (2, 2), 4)[0, 0].tolist() == [[10.0, 14.0], [34.0, 38.0]]  # the last row again
     assert torch.equal(sampled(maps, (2, 2), 1), maps)
+    stripes = torch.arange(16.0).reshape(1, 1, 16, 1) % 2
+    assert sampled(stripes, (1, 1), 4).flatten().tolist() == [0.0, 1.0, 0.0, 1.0]  # rows 2, 5, 10, 13
     # Two patches of 3, cells of 2: pixels 1 and, at its edge, 2 of each.
     assert sampled(maps[..., :1, :6], (1, 2), 2)[0, 0].tolist() == [[1.0, 2.0, 4.0, 5.0]]
 
 
-def test_the_mean_of_every_cell_is_taken_inside_its_patch():
-    maps = torch.arange(6 * 8.0).reshape(1, 1, 6, 8)
-    assert cell_means(maps, (2, 2), 4)[0, 0].tolist() == [[9.5, 13.5], [33.5, 37.5]]
-    assert torch.equal(cell_means(maps, (2, 2), 1), maps)
+def test_the_moments_of_a_cell_are_of_its_middle_row_inside_its_patch():
+    maps = torch.arange(6 * 8.0).reshape(1, 1, 6, 8)  # rows 1 and 4
+    mean, square = row_moments(maps, (2, 2), 4)
+    assert mean[0, 0].tolist() == [[9.5, 13.5], [33.5, 37.5]]
+    assert square[0, 0, 0].tolist() == [(64 + 81 + 100 + 121) / 4, (144 + 169 + 196 + 225) / 4]
+    assert torch.equal(row_moments(maps, (2, 2), 1)[0], maps)
     # Two patches of 3, cells of 2: 0 and 1, then 2 twice; 3 and 4, then 5 twice.
-    assert cell_means(maps[..., :1, :6], (1, 2), 2)[0, 0].tolist() == [[0.5, 2.0, 3.5, 5.0]]
+    mean, square = row_moments(maps[..., :1, :6], (1, 2), 2)
+    assert mean[0, 0].tolist() == [[0.5, 2.0, 3.5, 5.0]]
+    assert square[0, 0].tolist() == [[0.5, 4.0, 12.5, 25.0]]

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import Grid, PolicyConfig
-from ..patches import CELLS, cell_means, sampled
+from ..patches import CELLS, row_moments, sampled
 
 __all__ = ["AnyPolicy", "Policy", "PooledPolicy", "PricedPolicy", "ReferencePolicy"]
 
@@ -41,13 +41,12 @@ def _entropy(probability: Tensor) -> Tensor:
 
 def _cells(images: Tensor, probability: Tensor, grid: Grid, stride: int) -> Tensor:
     """What each cell of a patch shows: class probabilities, entropy and confidence at one of its pixels, the means of
-    the image and of its square."""
+    the image and of its square over one of its rows."""
     probability = sampled(probability, grid, stride)
     confidence = probability.amax(dim=1, keepdim=True)
     # Contrast inside a cell would be lost in its mean: its mean square is kept beside it.
-    mean = cell_means(images, grid, stride)
-    energy = cell_means(images.square(), grid, stride).mean(dim=1, keepdim=True)
-    return torch.cat([probability, _entropy(probability), confidence, mean, energy], dim=1)
+    mean, square = row_moments(images, grid, stride)
+    return torch.cat([probability, _entropy(probability), confidence, mean, square.mean(dim=1, keepdim=True)], dim=1)
 
 
 def _inside(maps: Tensor, grid: Grid) -> tuple[int, int]:
@@ -61,7 +60,7 @@ class PooledPolicy(nn.Module):
     def __init__(self, config: PolicyConfig, *, models: int, grid: Grid, classes: int, channels: int) -> None:
         super().__init__()
         self.grid, self.stride = grid, config.stride
-        self.register_buffer("cells", torch.tensor(CELLS))  # weights learnt on other maps are not taken for these
+        self.register_buffer("rows", torch.tensor(CELLS))  # weights learnt on other maps are not taken for these
         inputs, width = classes + 2 + channels + 1, config.width
         self.maps = nn.Sequential(
             nn.Conv2d(inputs, width, 3, padding=1),
@@ -102,7 +101,7 @@ class PricedPolicy(nn.Module):
     def __init__(self, config: PolicyConfig, *, models: int, grid: Grid, classes: int, channels: int) -> None:
         super().__init__()
         self.grid, self.stride = grid, config.stride
-        self.register_buffer("cells", torch.tensor(CELLS))
+        self.register_buffer("rows", torch.tensor(CELLS))
         features = 2 * (classes + 2 + channels + 1)
         self.weights = nn.Parameter(0.1 * torch.randn(2 * features + 1, models), requires_grad=False)
         self.register_buffer("mean", torch.zeros(features))

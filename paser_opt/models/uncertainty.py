@@ -35,8 +35,9 @@ class FixedDropout(nn.Module):
 class MonteCarlo(nn.Module):
     """p̄ of f_0: images (N, C, H, W) → class probabilities (N, K, H, W), the mean of ``samples`` dropout passes.
 
-    The passes are one batch; 0: one deterministic pass. ``seed`` gives the masks, on any device. The model, in eval
-    mode, is shared and left as it is.
+    The passes are one batch; 0: one deterministic pass. The mean is taken at the scale that f_0 works at and brought
+    to the size of the image once, which costs less than softmax over every pixel of every pass. ``seed`` gives the
+    masks, on any device. The model, in eval mode, is shared and left as it is.
     """
 
     def __init__(self, model: UNet, samples: int, seed: int) -> None:
@@ -45,10 +46,11 @@ class MonteCarlo(nn.Module):
         self.model = _with_masks(model, samples, seed) if samples else model
 
     def forward(self, images: Tensor) -> Tensor:
-        if not self.samples:
-            return torch.softmax(self.model(images).float(), dim=1)
-        logits = self.model(images.repeat(self.samples, 1, 1, 1)).float()  # (S·N, K, H, W)
-        return torch.softmax(logits, dim=1).reshape(self.samples, -1, *logits.shape[1:]).mean(dim=0)
+        passes = images.repeat(self.samples, 1, 1, 1) if self.samples else images
+        probability = torch.softmax(self.model.coarse(passes).float(), dim=1)  # (S·N, K, h, w)
+        if self.samples:
+            probability = probability.reshape(self.samples, -1, *probability.shape[1:]).mean(dim=0)
+        return self.model.full(probability, images)
 
 
 def _with_masks(model: UNet, samples: int, seed: int) -> UNet:

@@ -62,6 +62,10 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(base, config.classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.full(self.coarse(images), images)
+
+    def coarse(self, images: Tensor) -> Tensor:
+        """Logits at the scale that the network works at: (N, C, H, W) → (N, classes, ⌈H·scale⌉, ⌈W·scale⌉)."""
         height, width = images.shape[-2:]
         shrink = round(1 / self.config.scale)
         if shrink > 1:  # the edge is repeated up to a multiple, so that the logits line up with the pixels
@@ -81,9 +85,15 @@ class UNet(nn.Module):
             if level == 0:
                 x = up_drop(x)
         logits: Tensor = self.head(x)
+        return logits
+
+    def full(self, maps: Tensor, images: Tensor) -> Tensor:
+        """Maps of :meth:`coarse` at the size of ``images`` (…, H, W)."""
+        height, width = images.shape[-2:]
+        shrink = round(1 / self.config.scale)
         if shrink > 1:
-            logits = F.interpolate(logits, scale_factor=shrink, mode="bilinear", align_corners=False)
-        return logits[..., :height, :width]
+            maps = F.interpolate(maps, scale_factor=shrink, mode="bilinear", align_corners=False)
+        return maps[..., :height, :width]
 
 
 def smallest_extent(config: UNetConfig) -> int:

@@ -20,7 +20,7 @@ def test_any_grid_any_number_of_models_any_size(kind, grid, models, size):
 
 def test_observation_by_hand():
     policy = build_policy(PolicyConfig(stride=2), models=2, grid=(1, 1), classes=2, channels=1, seed=0)
-    images = torch.tensor([[[[1.0, 1.0], [3.0, 3.0]]]])
+    images = torch.tensor([[[[9.0, 9.0], [1.0, 3.0]]]])  # of the image, the second row is seen
     probability = torch.tensor([0.75, 0.25]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2)
     seen = policy.observe(images, probability).flatten().tolist()
     entropy = -(0.75 * torch.tensor(0.75).log() + 0.25 * torch.tensor(0.25).log()).item()

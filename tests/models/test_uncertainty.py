@@ -20,6 +20,20 @@ def test_no_samples_is_one_deterministic_pass():
 
 
 @torch.inference_mode()
+def test_a_mean_at_the_scale_of_the_network_is_brought_to_the_size_of_the_image_once():
+    net = build_unet(UNetConfig(base=4, depth=1, norm="batch", dropout=0.5, scale=0.25), seed=0).eval()
+    image = IMAGE[..., :37, :70]  # neither side is a multiple of 4
+    probability = MonteCarlo(net, 3, seed=1)
+    coarse = torch.softmax(probability.model.coarse(image.repeat(3, 1, 1, 1)), dim=1)
+    assert coarse.shape == (6, 3, 10, 18)
+    mean = (coarse[:2] + coarse[2:4] + coarse[4:]) / 3
+    wide = torch.nn.functional.interpolate(mean, size=(40, 72), mode="bilinear", align_corners=False)
+    found = probability(image)
+    assert torch.allclose(found, wide[..., :37, :70], atol=1e-6)
+    assert torch.allclose(found.sum(dim=1), torch.ones(2, 37, 70), atol=1e-5)
+
+
+@torch.inference_mode()
 def test_samples_are_passes_of_one_batch_and_averaged():
     net = model()
     mean = MonteCarlo(net, 3, seed=1)
