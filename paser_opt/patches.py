@@ -15,7 +15,7 @@ from .config import Context
 __all__ = [
     "CELLS",
     "IGNORE",
-    "cell_size",
+        "cell_size",
     "confusion",
     "hard_labels",
     "in_context",

@@ -97,13 +97,6 @@ class TrainConfig(Config):
     start: Literal["random", "screen"] = Field(
         "random", description="screen: f_1 … of f_0's base and depth begin with its weights, whatever their scale"
     )
-    jitter: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="UNets train under changes of contrast and brightness of up to so much, and noise of half of it, "
-        "in units of an image's spread",
-    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where it is fast")
 
     @property

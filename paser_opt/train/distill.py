@@ -16,7 +16,7 @@ from ..patches import patch_size, split, stitch
 from ..progress import Progress
 from .artifacts import ArtifactStore
 from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
-from .windows import draw_windows, flip, jitter
+from .windows import draw_windows, flip
 
 __all__ = ["distill", "distill_key", "teacher_logits"]
 
@@ -32,8 +32,8 @@ def distill_key(
 ) -> str:
     """What an f_0 depends on. ``common``: data, seed and device; ``teacher``: key of the logits, where β > 0."""
     fields = (
-        "distill_epochs", "distill_batch", "windows", "learning_rate", "weight_decay", "class_weights", "jitter",
-        "precision", *(("distill_loss", "temperature") if distill_weight > 0 else ()),
+        "distill_epochs", "distill_batch", "windows", "learning_rate", "weight_decay", "class_weights", "precision",
+        *(("distill_loss", "temperature") if distill_weight > 0 else ()),
     )  # fmt: skip
     return store.key(
         "distill", **common, model=model.model_dump(), distill_weight=distill_weight, teacher=teacher,
@@ -86,7 +86,7 @@ def distill(
         if target is not None:
             batch.append(windows.of(target))
         images, masks, *teachers = flip(draw, data.flips, *batch)
-        logits = student(jitter(draw, config.jitter, images, data.channels)).float()
+        logits = student(images).float()
         loss = (1 - distill_weight) * pixel_loss(logits, masks, weight)
         if teachers:
             loss = loss + distill_weight * _distance(logits, teachers[0].float(), config)

@@ -12,7 +12,7 @@ from ..models import UNet
 from ..patches import IGNORE, split, split_mask
 from ..progress import Progress
 from .loop import History, class_weights, fit, pixel_loss
-from .windows import flip, jitter
+from .windows import flip
 
 __all__ = ["FEWEST", "finetune"]
 
@@ -51,7 +51,7 @@ def finetune(
     def loss_of_batch(draw: torch.Generator) -> Tensor:
         chosen = torch.randint(len(tiles), (min(config.pretrain_batch, len(tiles)),), generator=draw).to(device)
         images, labels = flip(draw, data.flips, tiles[chosen], masks[chosen])
-        return pixel_loss(model(jitter(draw, config.jitter, images, data.channels)), labels, weight)
+        return pixel_loss(model(images), labels, weight)
 
     def score() -> float:
         hard, _ = patch_confusions(model, val_tiles, val_masks, data.classes, halo=halo, precision=config.precision)

@@ -122,7 +122,7 @@ class _Trainer(Stages):
             val_grid=config.grid,
             **self.fields(
                 "pretrain_epochs", "pretrain_batch", "learning_rate", "weight_decay", "class_weights", "crops",
-                "start", "jitter", "precision",
+                "start", "precision",
             ),
         )  # fmt: skip
         self.model_keys[index] = self.trained_in_part(
@@ -246,7 +246,7 @@ class _Trainer(Stages):
                 model=before[index],
                 policy=policy_key,
                 grid=config.grid,
-                **self.fields("finetune_epochs", "finetune_learning_rate", "class_weights", "jitter", "precision"),
+                **self.fields("finetune_epochs", "finetune_learning_rate", "class_weights", "precision"),
             )
             self.trained(
                 f"fine-tune f_{index}",

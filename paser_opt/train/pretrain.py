@@ -15,7 +15,7 @@ from ..models import UNet
 from ..patches import IGNORE, patch_size, split, split_mask
 from ..progress import Progress
 from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
-from .windows import draw_windows, flip, jitter, missed
+from .windows import draw_windows, flip, missed
 
 __all__ = ["begin_as", "pretrain"]
 
@@ -82,7 +82,7 @@ def pretrain(
             windows = draw_windows(part, size, config.pretrain_batch, draw, hard=hard)
             images, masks = windows.of(part.images), windows.of_masks(part.masks)
         images, masks = flip(draw, data.flips, images, masks)
-        return pixel_loss(model(jitter(draw, config.jitter, images, data.channels)), masks, weight)
+        return pixel_loss(model(images), masks, weight)
 
     val_tiles, val_masks = split(val.images, grid, halo), split_mask(val.masks, grid)
 

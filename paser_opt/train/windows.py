@@ -14,7 +14,7 @@ from ..evaluate import image_probability
 from ..models import UNet
 from ..patches import IGNORE, patch_size, split_mask
 
-__all__ = ["HARD_SHARE", "Windows", "draw_windows", "flip", "jitter", "missed"]
+__all__ = ["HARD_SHARE", "Windows", "draw_windows", "flip", "missed"]
 
 HARD_SHARE = 0.8
 """Of the windows of ``crops = "hard"``: those drawn by what f_0 misses. The others lie anywhere."""
@@ -74,26 +74,6 @@ def flip(draw: torch.Generator, flips: str, *tensors: Tensor) -> tuple[Tensor, .
     coins = torch.rand(2, generator=draw) < 0.5
     dims = [dim for dim, coin, kind in ((-1, coins[0], "h"), (-2, coins[1], "v")) if coin and kind in flips]
     return tuple(tensor.flip(dims) for tensor in tensors) if dims and flips != "none" else tensors
-
-
-def jitter(draw: torch.Generator, strength: float, images: Tensor, channels: int) -> Tensor:
-    """Other contrast, brightness and noise for each of the standardised images (n, C, h, w), at random.
-
-    Contrast within 1 ± ``strength``, brightness within ± ``strength``, noise of up to half of it, in units of an
-    image's own spread. Only the first ``channels`` are the image's; what f_0 made of it stays. 0: as they are.
-    """
-    if not strength:
-        return images
-    shape = (len(images), 1, 1, 1)
-    contrast, brightness = (strength * (2 * torch.rand(shape, generator=draw) - 1) for _ in range(2))
-    noise = (
-        strength
-        / 2
-        * torch.rand(shape, generator=draw)
-        * torch.randn(len(images), channels, *images.shape[2:], generator=draw)
-    )
-    seen = images[:, :channels] * (1 + contrast).to(images) + (brightness + noise).to(images)
-    return torch.cat([seen, images[:, channels:]], dim=1)
 
 
 @torch.inference_mode()
