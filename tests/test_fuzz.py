@@ -83,6 +83,14 @@ def damaged_bytes(draw: st.DrawFn, valid: bytes, faults: st.SearchStrategy[int] 
     return bytes(content)
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder in one of its own, which refuses_or_reads() watches: other tests' files beside it are many."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder
+
+
 def refuses_or_reads(read: Callable[[], object], folder: Path) -> None:
     before = sorted(folder.parent.rglob("*"))
     try:
@@ -131,16 +139,16 @@ DEVICE = json.dumps({
 
 @fuzz
 @given(content=damaged_json(STUDY))
-def test_studies(content: bytes, tmp_path: Path) -> None:
-    path = _write_toml(tmp_path / "study.toml", content)
-    refuses_or_reads(lambda: first_trials(load_study(path).space), tmp_path)
+def test_studies(content: bytes, place: Path) -> None:
+    path = _write_toml(place / "study.toml", content)
+    refuses_or_reads(lambda: first_trials(load_study(path).space), place)
 
 
 @fuzz
 @given(content=damaged_json(DEVICE))
-def test_devices(content: bytes, tmp_path: Path) -> None:
-    path = _write_toml(tmp_path / "device.toml", content)
-    refuses_or_reads(lambda: load_device(path), tmp_path)
+def test_devices(content: bytes, place: Path) -> None:
+    path = _write_toml(place / "device.toml", content)
+    refuses_or_reads(lambda: load_device(path), place)
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +168,9 @@ def records(tiny_profile: str) -> dict[str, str]:
 @pytest.mark.parametrize(("name", "kind"), [("profile", Profile), ("trial", TrialRecord)])
 @fuzz
 @given(data=st.data())
-def test_records(name: str, kind: type[Any], data: st.DataObject, records: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "record.json").write_bytes(data.draw(damaged_json(records[name])))
-    refuses_or_reads(lambda: read_record(kind, tmp_path / "record.json"), tmp_path)
+def test_records(name: str, kind: type[Any], data: st.DataObject, records: dict[str, str], place: Path) -> None:
+    (place / "record.json").write_bytes(data.draw(damaged_json(records[name])))
+    refuses_or_reads(lambda: read_record(kind, place / "record.json"), place)
 
 
 @fuzz
@@ -210,10 +218,10 @@ def _picture(mode: str, suffix: str) -> bytes:
 )
 @fuzz
 @given(data=st.data())
-def test_images(mode: str, suffix: str, data: st.DataObject, tmp_path: Path) -> None:
-    path = tmp_path / f"image.{suffix}"
+def test_images(mode: str, suffix: str, data: st.DataObject, place: Path) -> None:
+    path = place / f"image.{suffix}"
     path.write_bytes(data.draw(damaged_bytes(_picture(mode, suffix))))
-    refuses_or_reads(lambda: read_image(path, colour=mode == "RGB"), tmp_path)
+    refuses_or_reads(lambda: read_image(path, colour=mode == "RGB"), place)
 
 
 @settings(fuzz, max_examples=max(EXAMPLES // 4, 10))

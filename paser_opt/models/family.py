@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -15,17 +18,23 @@ PUBLISHED = (UNetConfig(base=8, depth=2), UNetConfig(base=16, depth=4), UNetConf
 """The paper's f_0, f_1, f_2."""
 
 
-def build_unet(config: UNetConfig, *, seed: int) -> UNet:
-    """A UNet with weights drawn from ``seed``; the global random state is left as it was."""
+@contextmanager
+def _drawn_from(seed: int) -> Iterator[None]:
+    """Weights are drawn on the CPU, from ``seed``; the global random state is left as it was, a GPU's too."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would set a GPU's, and takes milliseconds
+        yield
+
+
+def build_unet(config: UNetConfig, *, seed: int) -> UNet:
+    """A UNet with weights drawn from ``seed``."""
+    with _drawn_from(seed):
         return UNet(config)
 
 
 def build_policy(config: PolicyConfig, *, models: int, grid: Grid, classes: int, channels: int, seed: int) -> AnyPolicy:
     """The policy over ``models`` models for a grid of patches, with weights drawn from ``seed``."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _drawn_from(seed):
         if config.kind == "reference":
             return ReferencePolicy(models=models, grid=grid)
         kind = PricedPolicy if config.kind == "priced" else PooledPolicy
