@@ -67,8 +67,8 @@ Grid = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(
 
 
 def _scale(value: float) -> float:
-    if value not in (1.0, 0.5, 0.25):
-        raise ValueError(f"scale {value:g}: 1, 0.5 or 0.25")
+    if value not in (1.0, 0.5, 0.25, 0.125):
+        raise ValueError(f"scale {value:g}: 1, 0.5, 0.25 or 0.125")
     return value
 
 

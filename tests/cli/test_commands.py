@@ -104,7 +104,7 @@ def test_a_device_that_is_not_here_says_what_to_do_and_makes_nothing_up(paser_op
         ("trials = 5", "trials = 0", ("trials", "greater than or equal to 1")),
         ("low = 0.01, high = 0.9", "low = 0.9, high = 0.01", ("cost_weight", "low = 0.9 is not below high = 0.01")),
         ('["2x2", "4x4"]', '"four"', ("grid", 'not of the form "4x4"')),
-        ("scale = [1.0, 0.5]", "scale = 0.3", ("scale", "1, 0.5 or 0.25")),
+        ("scale = [1.0, 0.5]", "scale = 0.3", ("scale", "1, 0.5, 0.25 or 0.125")),
         ('kind = "synthetic"', 'kind = "folder"', ("data", "path")),
         ('["iou", "latency"]', '["iou"]', ("objectives", "at least one of")),
     ],

@@ -36,7 +36,7 @@ def test_macs_equal_the_hand_formula(config, height, width):
     assert counter.get_total_flops() == 2 * unet_macs(config, height, width)
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.5, 0.25])
+@pytest.mark.parametrize("scale", [1.0, 0.5, 0.25, 0.125])
 @pytest.mark.parametrize("norm", ["instance", "group", "batch", "none"])
 @pytest.mark.parametrize("size", [(64, 64), (65, 77)])
 def test_logits_have_the_size_of_the_image(scale, norm, size):
