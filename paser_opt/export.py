@@ -74,13 +74,13 @@ def export_steps(
     image = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         probability, labels = pipeline.screen(image)
-        patches, tiles = pipeline.split(image, labels, probability)
-    sent: list[tuple[Tensor, ...]] = [(patches, tiles, torch.arange(n)) for n in batch_points(len(patches))]
+        tiles = pipeline.split(labels)
+    sent: list[tuple[Tensor, ...]] = [(image, probability, tiles, torch.arange(n)) for n in batch_points(len(tiles))]
     stitch = Stitch(pipeline.config.grid, height, width)
     steps: dict[str, tuple[nn.Module, list[tuple[Tensor, ...]]]] = {
         "screen": (pipeline.screen, [(image,)]),
         "policy": (pipeline.decide, [(image, probability)]),
-        "split": (pipeline.split, [(image, labels, probability)]),
+        "split": (pipeline.split, [(labels,)]),
         **{f"f_{index}": (refine, sent) for index, refine in enumerate(pipeline.refine, start=1)},
         "stitch": (stitch, [(tiles,)]),
     }

@@ -15,7 +15,7 @@ from .config import Context
 __all__ = [
     "CELLS",
     "IGNORE",
-        "cell_size",
+    "cell_size",
     "confusion",
     "hard_labels",
     "in_context",
@@ -111,23 +111,14 @@ def split(images: Tensor, grid: Grid, halo: int = 0) -> Tensor:
         tiles = images.reshape(n, c, grid[0], h, grid[1], w).permute(0, 2, 4, 1, 3, 5)
     else:
         padded = F.pad(images, (halo, halo, halo, halo), mode="replicate")
-        rows = _windows(padded, 2, h + 2 * halo, h)  # (N, C, gh, width, h + 2·halo)
-        tiles = _windows(rows, 3, w + 2 * halo, w).permute(0, 2, 3, 1, 4, 5)
+        rows = padded.unfold(2, h + 2 * halo, h)  # (N, C, gh, width, h + 2·halo)
+        tiles = rows.unfold(3, w + 2 * halo, w).permute(0, 2, 3, 1, 4, 5)
     return tiles.reshape(n, grid[0] * grid[1], c, h + 2 * halo, w + 2 * halo)
 
 
 def in_context(images: Tensor, probability: Tensor, context: Context) -> Tensor:
     """What f_1 … see of images (N, C, H, W): with "screen" f_0's class probabilities (N, K, H, W) as well."""
     return torch.cat([images, probability.to(images.dtype)], dim=1) if context == "screen" else images
-
-
-def _windows(images: Tensor, dim: int, size: int, step: int) -> Tensor:
-    """``images.unfold(dim, size, step)``; in slices for ONNX, which has no unfold (and four times slower)."""
-    if not torch.onnx.is_in_onnx_export():
-        return images.unfold(dim, size, step)
-    count = (images.shape[dim] - size) // step + 1
-    slices = [images.narrow(dim, index * step, size).movedim(dim, -1) for index in range(count)]
-    return torch.stack(slices, dim=dim)
 
 
 def split_mask(masks: Tensor, grid: Grid) -> Tensor:

@@ -95,12 +95,12 @@ class Predictor:
         if budget is not None and budget_s is not None:
             route = budget.keep(wanted, confidence[0], budget_s)
         clock.lap("policy")
-        patches, tiles = self._run["split"](x, labels, probability)
+        (tiles,) = self._run["split"](labels)
         clock.lap("split")
         for model in range(1, self._models):
             sent = np.flatnonzero(route == model)
             if len(sent):
-                (tiles,) = self._run[f"f_{model}"](patches, tiles, sent)
+                (tiles,) = self._run[f"f_{model}"](x, probability, tiles, sent)
                 clock.lap(f"f_{model}")
         (masks,) = self._run["stitch"](tiles)
         clock.lap("stitch")
@@ -135,18 +135,18 @@ class Predictor:
     def _calibrate(self) -> TimeBudget:
         x = np.zeros((1, self.manifest.channels, self.manifest.height, self.manifest.width), dtype=np.float32)
         probability, labels = self._run["screen"](x)
-        patches, tiles = self._run["split"](x, labels, probability)
-        count = len(patches)
+        (tiles,) = self._run["split"](labels)
+        count = len(tiles)
         points = sorted({*(2**power for power in range(count.bit_length())), count})
         fixed = (
             lambda: self._run["screen"](x),
             lambda: self._run["policy"](x, probability),
-            lambda: self._run["split"](x, labels, probability),
+            lambda: self._run["split"](labels),
             lambda: self._run["stitch"](tiles),
         )
 
         def refine(model: int, n: int) -> Callable[[], object]:
-            return lambda: self._run[f"f_{model}"](patches, tiles, np.arange(n))
+            return lambda: self._run[f"f_{model}"](x, probability, tiles, np.arange(n))
 
         curves = [[0.0, *(_median_s(refine(model, n)) for n in points)] for model in range(1, self._models)]
         return TimeBudget(sum(_median_s(call) for call in fixed), [0, *points], curves)

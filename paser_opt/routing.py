@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from .config import Context, Grid, PipelineConfig, PolicyConfig, UNetConfig
 from .cost import RoutePlan, Runtime, Workload
 from .models import AnyPolicy, MonteCarlo, UNet, build_policy, build_unet
-from .patches import CELLS, hard_labels, in_context, patch_size, split, split_mask, stitch
+from .patches import CELLS, hard_labels, patch_size, split_mask, stitch
 
-__all__ = ["GivenRoute", "Routed", "RoutedPipeline", "Screen", "batch_points", "screening", "workloads"]
+__all__ = ["GivenRoute", "Routed", "RoutedPipeline", "Screen", "batch_points", "cut_out", "screening", "workloads"]
 
 STEPS = "v2"
 """In the keys of steps: raised when one comes to compute something else, so that old measurements are not its own."""
@@ -55,18 +55,14 @@ class Decide(nn.Module):
 
 
 class Split(nn.Module):
-    """Images, f_0's labels and probabilities → patches (N·P, C, h + 2·halo, w + 2·halo), label patches (N·P, h, w).
+    """f_0's labels (N, H, W) → label patches (N·P, h, w)."""
 
-    With ``context`` "screen" the patches hold f_0's class probabilities as further channels.
-    """
-
-    def __init__(self, grid: Grid, halo: int, context: Context) -> None:
+    def __init__(self, grid: Grid) -> None:
         super().__init__()
-        self.grid, self.halo, self.context = grid, halo, context
+        self.grid = grid
 
-    def forward(self, images: Tensor, labels: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
-        seen = in_context(images, probability, self.context)
-        return split(seen, self.grid, self.halo).flatten(0, 1), split_mask(labels, self.grid).flatten(0, 1)
+    def forward(self, labels: Tensor) -> Tensor:
+        return split_mask(labels, self.grid).flatten(0, 1)
 
 
 def _captured() -> bool:
@@ -75,24 +71,50 @@ def _captured() -> bool:
     return bool(tracing or torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling())
 
 
+def cut_out(maps: Tensor, grid: Grid, halo: int, index: Tensor) -> Tensor:
+    """The patches ``index`` (n,) of all N·P of maps (N, C, H, W), as patches.split cuts them: (n, C, h + 2·halo, …).
+
+    Only these are copied. Beyond the image its edge is repeated.
+    """
+    height, width = int(maps.shape[-2]), int(maps.shape[-1])
+    h, w = patch_size(height, width, grid)
+    patches = grid[0] * grid[1]
+    at = index % patches
+    rows = (at // grid[1] * h - halo)[:, None] + torch.arange(h + 2 * halo, device=maps.device)
+    columns = (at % grid[1] * w - halo)[:, None] + torch.arange(w + 2 * halo, device=maps.device)
+    rows = rows.clamp(0, height - 1) + (index // patches * height)[:, None]
+    pixels = rows[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]  # (n, h + 2·halo, w + 2·halo)
+    flat = maps.transpose(0, 1).flatten(1)  # (C, N·H·W)
+    return flat.index_select(1, pixels.flatten()).reshape(len(flat), *pixels.shape).transpose(0, 1)
+
+
 class Refine(nn.Module):
-    """f_i on the patches at ``index`` (n,): the label patches (N·P, h, w) with those replaced."""
+    """f_i on the patches at ``index`` (n,): the label patches (N·P, h, w) with those replaced.
 
-    def __init__(self, model: UNet, halo: int) -> None:
+    With ``context`` "screen" it sees f_0's class probabilities beside the image.
+    """
+
+    def __init__(self, model: UNet, grid: Grid, halo: int, context: Context) -> None:
         super().__init__()
-        self.model, self.halo = model, halo
+        self.model, self.grid, self.halo, self.context = model, grid, halo, context
 
-    def forward(self, patches: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+    def forward(self, images: Tensor, probability: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         # On a CPU a large batch leaves the cache, and every patch takes longer. An exported model takes all at once.
-        at_once = max(1, CACHED_PIXELS // patches[0, 0].numel())
-        if _captured() or not patches.is_cpu or len(index) <= at_once:
-            return labels.index_put((index,), self.labels(patches[index]))
+        h, w = patch_size(int(images.shape[-2]), int(images.shape[-1]), self.grid)
+        at_once = max(1, CACHED_PIXELS // ((h + 2 * self.halo) * (w + 2 * self.halo)))
+        if _captured() or not images.is_cpu or len(index) <= at_once:
+            return labels.index_put((index,), self.labels(images, probability, index))
         parts = torch.split(index, at_once)
-        return labels.index_put((index,), torch.cat([self.labels(patches[part]) for part in parts]))
+        found = torch.cat([self.labels(images, probability, part) for part in parts])
+        return labels.index_put((index,), found)
 
-    def labels(self, patches: Tensor) -> Tensor:
-        """(n, C, h + 2·halo, w + 2·halo) → labels (n, h, w)."""
-        logits = self.model(patches)
+    def labels(self, images: Tensor, probability: Tensor, index: Tensor) -> Tensor:
+        """Those of the patches at ``index`` (n,): (n, h, w)."""
+        seen = cut_out(images, self.grid, self.halo, index)
+        if self.context == "screen":
+            beside = cut_out(probability, self.grid, self.halo, index)
+            seen = torch.cat([seen, beside.to(seen.dtype)], dim=1)
+        logits = self.model(seen)
         if self.halo:
             logits = logits[..., self.halo : -self.halo, self.halo : -self.halo]
         return hard_labels(logits)
@@ -135,21 +157,24 @@ class RoutedPipeline:
         self.config = config
         self.screen: Step = Screen(_laid_out(models[0]), config.mc_samples, config.seed)
         self.decide: Step = Decide(policy)
-        self.split: Step = Split(config.grid, config.halo, config.context)
-        self.refine: list[Step] = [Refine(_laid_out(model), config.halo) for model in models[1:]]
+        self.split: Step = Split(config.grid)
+        self.refine: list[Step] = [
+            Refine(_laid_out(model), config.grid, config.halo, config.context) for model in models[1:]
+        ]
         self.stitch: Step | None = None
 
     def through(self, runtime: Runtime, image: Tensor) -> RoutedPipeline:
         """The same pipeline with every step run by ``runtime``, for single images of ``image``'s shape (1, C, H, W)."""
         with torch.inference_mode():
             probability, labels = self.screen(image)
-            patches, tiles = self.split(image, labels, probability)
-        points = [torch.arange(n, device=image.device) for n in batch_points(len(patches))]
+            tiles = self.split(labels)
+        points = [torch.arange(n, device=image.device) for n in batch_points(len(tiles))]
         other = copy.copy(self)
         other.screen = runtime(self.screen, [(image,)])
         other.decide = runtime(self.decide, [(image, probability)])
-        other.split = runtime(self.split, [(image, labels, probability)])
-        other.refine = [runtime(one, [(patches, tiles, index) for index in points]) for one in self.refine]
+        other.split = runtime(self.split, [(labels,)])
+        sent = [(image, probability, tiles, index) for index in points]
+        other.refine = [runtime(one, sent) for one in self.refine]
         other.stitch = runtime(Stitch(self.config.grid, *image.shape[-2:]), [(tiles,)])
         return other
 
@@ -183,12 +208,12 @@ class RoutedPipeline:
         if route is not None:
             action = route
         lap("policy")
-        patches, tiles = self.split(images, labels, probability)
+        tiles = self.split(labels)
         lap("split")
         for number, refine in enumerate(self.refine, start=1):
             index = (action.flatten() == number).nonzero().squeeze(1)
             if len(index):
-                tiles = refine(patches, tiles, index)
+                tiles = refine(images, probability, tiles, index)
                 lap(f"f_{number}")
         masks = (self.stitch or Stitch(self.config.grid, *images.shape[-2:]))(tiles)
         lap("stitch")
@@ -251,9 +276,8 @@ def workloads(
     image = torch.randn(1, channels, height, width, device=device)
     probability = torch.softmax(torch.randn(1, classes, height, width, device=device), dim=1)
     labels = hard_labels(probability)
-    cut = Split(grid, halo, config.context)
-    patches, tiles = cut(image, labels, probability)
-    h, w = patch_size(height, width, grid)
+    cut = Split(grid)
+    tiles = cut(labels)
     added = f"+k{classes}" if config.context == "screen" else ""
 
     policy = build_policy(config.policy, models=len(nets), grid=grid, classes=classes, channels=channels, seed=0)
@@ -261,11 +285,14 @@ def workloads(
         _screening(config.models[0], nets[0], config.mc_samples, image),
         Workload(_policy_key(config.policy, len(nets), classes, channels, tiling, shape),
                  Decide(policy.to(device).eval()), (image, probability), 1),
-        Workload(f"split c{channels}{added} {tiling} {shape}", cut, (image, labels, probability), 1),
+        Workload(f"split {tiling} {shape} {STEPS}", cut, (labels,), 1),
         Workload(f"stitch {tiling} {shape}", Stitch(grid, height, width), (tiles,), 1),
     ]  # fmt: skip
-    refinements = [_refinements(model, Refine(net, halo), patches, tiles, f"{h}x{w}+{halo}")
-                   for model, net in zip(config.models[1:], nets[1:], strict=True)]  # fmt: skip
+    refinements = [
+        _refinements(model, Refine(net, grid, halo, config.context), (image, probability, tiles),
+                     f"c{channels}{added} {tiling} {shape} {STEPS}")
+        for model, net in zip(config.models[1:], nets[1:], strict=True)
+    ]  # fmt: skip
     once = _screening(config.models[0], nets[0], 0, image)
     plan = RoutePlan(
         screen=steps[0].key,
@@ -291,14 +318,15 @@ def _screening(size: UNetConfig, net: UNet, samples: int, image: Tensor) -> Work
     return Workload(key, Screen(net, samples, seed=0), (image,), 1, _architecture(size))
 
 
-def _refinements(model: UNetConfig, refine: Refine, patches: Tensor, tiles: Tensor, shape: str) -> dict[int, Workload]:
-    """f_i at every batch point: one module, so that it is exported and compiled once."""
-    count = len(patches)
+def _refinements(model: UNetConfig, refine: Refine, seen: tuple[Tensor, ...], shape: str) -> dict[int, Workload]:
+    """f_i at every batch point: one module, so that it is exported and compiled once. ``seen``: the image, f_0's
+    probabilities and label patches."""
+    count = len(seen[-1])
     return {
         n: Workload(
             f"refine {_describe(model)} n{n}of{count} {shape}",
             refine,
-            (patches, tiles, torch.arange(n, device=patches.device)),
+            (*seen, torch.arange(n, device=seen[-1].device)),
             n,
             _architecture(model),
         )

@@ -12,7 +12,7 @@ from paser_opt.config import Device, PipelineConfig, UNetConfig
 from paser_opt.cost.runtimes import RUNTIMES, runtime_for
 from paser_opt.errors import DeviceError
 from paser_opt.models import build_unet
-from paser_opt.routing import Refine, workloads
+from paser_opt.routing import workloads
 
 CPU = torch.device("cpu")
 TOLERANCE = {"eager": 0.0, "compile": 1e-4, "onnx": 1e-4, "onnx-int8": 0.05}
@@ -77,7 +77,7 @@ def _all(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 @torch.inference_mode()
 def test_half_precision_is_computed_in_half_precision() -> None:
     half = device("eager").model_copy(update={"precision": "bf16"})
-    module = Refine(build_unet(UNetConfig(base=4, depth=1, norm="batch"), seed=0).eval(), 0).model
+    module = build_unet(UNetConfig(base=4, depth=1, norm="batch"), seed=0).eval()
     image = torch.randn(1, 1, 16, 16)
     assert runtime_for(half, CPU)(module, [(image,)])(image).dtype is torch.bfloat16
     assert runtime_for(device("auto"), CPU)(module, [(image,)])(image).dtype is torch.float32
