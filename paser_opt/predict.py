@@ -198,6 +198,7 @@ def _check(folder: Path, manifest: Manifest, sessions: dict[str, Any]) -> None:
     for step, name, wanted in (
         ("screen", "x0", [1, manifest.channels, *size]),
         ("policy", "x1", [1, len(manifest.class_names), *size]),
+        ("f_1", "x0", [1, manifest.channels, *size]),
         ("stitch", "x0", [rows * columns]),
     ):
         shapes = {one.name: one.shape[: len(wanted)] for one in sessions[step].get_inputs()}

@@ -285,9 +285,16 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["run", "there"]
 
 
-def test_a_model_of_other_images_is_one_line(copied: Path) -> None:
-    swap(copied, "f_1", export_onnx(torch.nn.Conv2d(2, 3, 3), [(torch.zeros(1, 2, 9, 9),)]))
-    with pytest.raises(RunError, match=r"ONNX Runtime cannot run .*f_1.onnx: .*; export the bundle again") as caught:
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ((9, 9), r"manifest.json is not of these models: f_1 takes .*; export the bundle again"),
+        ((H, W), r"ONNX Runtime cannot run .*stitch.onnx: .*; export the bundle again"),  # what it gives is no tiles
+    ],
+)
+def test_a_model_of_another_pipeline_is_one_line(copied: Path, size: tuple[int, int], words: str) -> None:
+    swap(copied, "f_1", export_onnx(torch.nn.Conv2d(1, 3, 3), [(torch.zeros(1, 1, *size),)]))
+    with pytest.raises(RunError, match=words) as caught:
         Predictor(copied)(np.zeros((1, H, W), dtype=np.float32), route=np.ones(6, dtype=np.int64))
     assert "\n" not in str(caught.value)
 
