@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= quickstart
+# One more than there are cores: tests wait for one another where they measure, and for kills and clocks.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export PASER_OPT_DATA ?= $(abspath ../shared/data)
 
 .PHONY: search test check clean
@@ -12,7 +14,7 @@ search: $(VENV)/.installed ## install, profile this machine, search STUDY, write
 	$(BIN)/paser-opt search $(STUDY)
 
 test: $(VENV)/.tested ## install and run the tests
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.checked ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
