@@ -25,7 +25,9 @@ __all__ = ["export_bundle", "export_steps", "stored_pipeline"]
 
 
 def stored_pipeline(run: RunFolder, trial: TrialRecord) -> RoutedPipeline:
-    """The trial's pipeline with the weights that its run stored, on the CPU. Raises RunError where they are gone."""
+    """The trial's pipeline with the weights that its run stored, on the CPU. Raises RunError where they are gone, or
+    where the steps of the run's version were other ones."""
+    run.refuse_other_steps()
     store, config = ArtifactStore(run.artifacts), trial.pipeline
     first = config.models[0]
     models = [build_unet(size, seed=0) for size in config.models]

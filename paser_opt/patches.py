@@ -17,6 +17,7 @@ __all__ = [
     "IGNORE",
     "cell_size",
     "confusion",
+    "counting",
     "hard_labels",
     "in_context",
     "pad_to_grid",
@@ -50,19 +51,24 @@ def cell_size(height: int, width: int, grid: Grid, stride: int) -> tuple[int, in
     return h, w
 
 
-def _places(side: int, count: int, cell: int, *, middle: bool) -> Tensor:
-    """Along one side of an image, cut into ``count`` patches: the pixels of every cell, or one in its middle.
+def counting(like: Tensor, length: int) -> Tensor:
+    """0 … length − 1, long, where ``like`` is. (An arange in a traced module stays on the device it was traced on.)"""
+    return like.new_ones(length, dtype=torch.long).cumsum(0) - 1
+
+
+def _places(maps: Tensor, side: int, count: int, cell: int, *, middle: bool) -> Tensor:
+    """Along a ``side`` of ``maps``, cut into ``count`` patches: the pixels of every cell, or one in its middle.
 
     An even cell has two in its middle, which take turns: stripes of two pixels would look like none. Beyond the patch
     its last pixel, beyond the image the image's.
     """
     patch = -(-side // count)
-    inside = torch.arange(-(-patch // cell) * cell)
+    inside = counting(maps, -(-patch // cell) * cell)
     if middle:
         inside = inside[cell // 2 :: cell]
         if cell % 2 == 0:
-            inside = inside - torch.arange(len(inside)) % 2
-    starts = torch.arange(count)[:, None] * patch
+            inside = inside - counting(maps, len(inside)) % 2
+    starts = counting(maps, count)[:, None] * patch
     return (starts + inside.clamp(max=patch - 1)).flatten().clamp(max=side - 1)
 
 
@@ -85,8 +91,8 @@ def row_moments(maps: Tensor, grid: Grid, stride: int) -> tuple[Tensor, Tensor]:
 
 def _at(maps: Tensor, dim: int, count: int, cell: int, *, middle: bool) -> Tensor:
     side = int(maps.shape[dim])
-    places = _places(side, count, cell, middle=middle)
-    return maps if len(places) == side else maps.index_select(dim, places.to(maps.device))
+    places = _places(maps, side, count, cell, middle=middle)
+    return maps if len(places) == side else maps.index_select(dim, places)
 
 
 def pad_to_grid(images: Tensor, grid: Grid, value: float | None = None) -> Tensor:

@@ -17,12 +17,21 @@ from torch import Tensor, nn
 from .config import Context, Grid, PipelineConfig, PolicyConfig, UNetConfig
 from .cost import RoutePlan, Runtime, Workload
 from .models import AnyPolicy, MonteCarlo, UNet, build_policy, build_unet
-from .patches import CELLS, hard_labels, patch_size, split_mask, stitch
+from .patches import CELLS, counting, hard_labels, patch_size, split_mask, stitch
+from .records import STEPS
 
-__all__ = ["GivenRoute", "Routed", "RoutedPipeline", "Screen", "batch_points", "cut_out", "screening", "workloads"]
+__all__ = [
+    "GivenRoute",
+    "Routed",
+    "RoutedPipeline",
+    "Screen",
+    "batch_points",
+    "cut_out",
+    "places",
+    "screening",
+    "workloads",
+]
 
-STEPS = "v2"
-"""In the keys of steps: raised when one comes to compute something else, so that old measurements are not its own."""
 CACHED_PIXELS = 2**18
 """Pixels of patches that f_i takes at once on a CPU."""
 Step = Any
@@ -71,20 +80,23 @@ def _captured() -> bool:
     return bool(tracing or torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling())
 
 
-def cut_out(maps: Tensor, grid: Grid, halo: int, index: Tensor) -> Tensor:
-    """The patches ``index`` (n,) of all N·P of maps (N, C, H, W), as patches.split cuts them: (n, C, h + 2·halo, …).
-
-    Only these are copied. Beyond the image its edge is repeated.
-    """
-    height, width = int(maps.shape[-2]), int(maps.shape[-1])
+def places(index: Tensor, size: tuple[int, int], grid: Grid, halo: int) -> Tensor:
+    """Where the pixels of the patches ``index`` (n,), of all N·P, lie among those of N images of ``size``, one image
+    after the other: (n, h + 2·halo, w + 2·halo) long. Beyond an image its edge is repeated."""
+    height, width = size
     h, w = patch_size(height, width, grid)
     patches = grid[0] * grid[1]
     at = index % patches
-    rows = (at // grid[1] * h - halo)[:, None] + torch.arange(h + 2 * halo, device=maps.device)
-    columns = (at % grid[1] * w - halo)[:, None] + torch.arange(w + 2 * halo, device=maps.device)
+    rows = (at // grid[1] * h - halo)[:, None] + counting(index, h + 2 * halo)
+    columns = (at % grid[1] * w - halo)[:, None] + counting(index, w + 2 * halo)
     rows = rows.clamp(0, height - 1) + (index // patches * height)[:, None]
-    pixels = rows[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]  # (n, h + 2·halo, w + 2·halo)
-    flat = maps.transpose(0, 1).flatten(1)  # (C, N·H·W)
+    return rows[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
+
+
+def cut_out(maps: Tensor, pixels: Tensor) -> Tensor:
+    """The patches whose pixels lie at ``pixels`` (n, h, w), as :func:`places` gives them, of maps (N, C, H, W), as
+    patches.split cuts them: (n, C, h, w). Nothing else of one image is copied; of several, all is."""
+    flat = maps.reshape(maps.shape[1], -1) if len(maps) == 1 else maps.transpose(0, 1).flatten(1)  # (C, N·H·W)
     return flat.index_select(1, pixels.flatten()).reshape(len(flat), *pixels.shape).transpose(0, 1)
 
 
@@ -110,10 +122,10 @@ class Refine(nn.Module):
 
     def labels(self, images: Tensor, probability: Tensor, index: Tensor) -> Tensor:
         """Those of the patches at ``index`` (n,): (n, h, w)."""
-        seen = cut_out(images, self.grid, self.halo, index)
+        pixels = places(index, (int(images.shape[-2]), int(images.shape[-1])), self.grid, self.halo)
+        seen = cut_out(images, pixels)
         if self.context == "screen":
-            beside = cut_out(probability, self.grid, self.halo, index)
-            seen = torch.cat([seen, beside.to(seen.dtype)], dim=1)
+            seen = torch.cat([seen, cut_out(probability, pixels).to(seen.dtype)], dim=1)
         logits = self.model(seen)
         if self.halo:
             logits = logits[..., self.halo : -self.halo, self.halo : -self.halo]
@@ -259,7 +271,7 @@ def _describe(model: UNetConfig) -> str:
 
 def _architecture(model: UNetConfig) -> str:
     """All but the size: networks of one norm are laid out alike (:func:`_laid_out`)."""
-    return f"unet-{model.norm}"
+    return f"unet-{model.norm} {STEPS}"
 
 
 def workloads(

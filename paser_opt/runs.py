@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import RunError
-from .records import Profile, RunRecord, StaticFront, TrialRecord, read_record
+from .records import STEPS, Profile, RunRecord, StaticFront, TrialRecord, read_record
 
 __all__ = ["RunFolder"]
 
@@ -69,6 +69,15 @@ class RunFolder:
         """Where this run's front for another device lies unless said otherwise: beside it."""
         path = self.path.resolve()
         return RunFolder(path.with_name(f"{path.name}-{device}"))
+
+    def refuse_other_steps(self) -> None:
+        """Raises RunError where a run is here whose steps computed something else: its scores are of those. To look at
+        it stays possible."""
+        if self.run_file.is_file() and self.run().steps != STEPS:
+            raise RunError(
+                f"{self.path} is of an earlier version of paser-opt, whose pipelines computed something else; "
+                "search anew, with --new or another --out"
+            )
 
     @property
     def run_file(self) -> Path:

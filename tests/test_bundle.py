@@ -22,7 +22,7 @@ from paser_opt.images import mask_picture
 from paser_opt.models import build_policy, build_unet
 from paser_opt.predict import Predictor, TimeBudget
 from paser_opt.progress import Silent
-from paser_opt.records import Cost, DataSummary, Evaluation, Quantity, RunRecord, TrialRecord
+from paser_opt.records import STEPS, Cost, DataSummary, Evaluation, Quantity, RunRecord, TrialRecord
 from paser_opt.routing import RoutedPipeline, Screen
 from paser_opt.runs import RunFolder
 from paser_opt.train import ArtifactStore
@@ -58,7 +58,7 @@ def make_run(folder: Path, config: PipelineConfig, *, data: DataConfig = DataCon
                      per_image=[], usage=[1, 0, 0], cost=cost)  # fmt: skip
     space = Space(models=tuple(ModelSpace(base=(4,), depth=(1,)) for _ in range(3)))
     RunRecord(
-        study=Study(name="made", space=space, data=data), created="", finished=True,
+        steps=STEPS, study=Study(name="made", space=space, data=data), created="", finished=True,
         data=DataSummary(kind=data.kind, fingerprint="", images={}, height=H, width=W, channels=channels,
                          class_names=["a", "b", "c"], mean=[0.4] * channels, std=[0.25] * channels),
     ).write(run.run_file)  # fmt: skip

@@ -6,7 +6,7 @@ from paser_opt.config import Device, PipelineConfig, PolicyConfig, UNetConfig
 from paser_opt.cost import runtime_for
 from paser_opt.models import build_policy, build_unet
 from paser_opt.patches import confusion, split, split_mask
-from paser_opt.routing import Decide, GivenRoute, RoutedPipeline, batch_points, cut_out, workloads
+from paser_opt.routing import Decide, GivenRoute, RoutedPipeline, batch_points, cut_out, places, workloads
 
 SIZES = (
     UNetConfig(base=4, depth=1, classes=3),
@@ -128,7 +128,9 @@ def test_patches_that_are_cut_out_are_those_of_the_grid(halo):
     every = split(maps, (2, 3), halo).flatten(0, 1)
     for index in ([4], [0, 5, 17, 11, 6], [], list(range(18))):
         chosen = torch.tensor(index, dtype=torch.long)
-        assert torch.equal(cut_out(maps, (2, 3), halo, chosen), every[chosen])
+        assert torch.equal(cut_out(maps, places(chosen, (17, 22), (2, 3), halo)), every[chosen])
+        first = chosen[chosen < 6]
+        assert torch.equal(cut_out(maps[:1], places(first, (17, 22), (2, 3), halo)), every[first])
 
 
 def test_the_route_is_the_argmax():
@@ -165,6 +167,18 @@ def test_grey_patches_with_the_screen_in_sight_are_not_taken_for_colour_ones():
         for one in (grey, PipelineConfig(models=colour))
     ]
     assert not set(plans[0].models[0].values()) & set(plans[1].models[0].values())
+
+
+@pytest.mark.parametrize("context", ["none", "screen"])
+def test_no_traced_step_is_tied_to_the_device_it_was_traced_on(context):
+    seen = SIZES[1].model_copy(update={"in_channels": 4}) if context == "screen" else SIZES[1]
+    config = PipelineConfig(
+        models=(SIZES[0], seen), grid=(2, 3), mc_samples=2, halo=1, context=context, distill_weight=0
+    )
+    steps, _ = workloads(config, height=20, width=30, device=torch.device("cpu"))
+    for step in steps:
+        traced = torch.jit.trace(step.module.eval(), step.inputs, check_trace=False)
+        assert 'prim::Constant[value="cpu"]' not in str(traced.inlined_graph), step.key
 
 
 @pytest.mark.parametrize("runtime", ["eager", "onnx"])

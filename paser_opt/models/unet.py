@@ -93,7 +93,7 @@ class UNet(nn.Module):
         shrink = round(1 / self.config.scale)
         if shrink > 1:
             maps = F.interpolate(maps, scale_factor=shrink, mode="bilinear", align_corners=False)
-        return maps[..., :height, :width]
+        return maps[..., :height, :width].contiguous()  # what cuts patches out of it would copy all, each time
 
 
 def smallest_extent(config: UNetConfig) -> int:

@@ -19,6 +19,7 @@ from .measurements import (
     Work,
 )
 from .results import (
+    STEPS,
     Alone,
     Cost,
     DataSummary,
@@ -35,6 +36,7 @@ from .results import (
 
 __all__ = [
     "FORMAT",
+    "STEPS",
     "Agreement",
     "Alone",
     "Cost",

@@ -11,6 +11,7 @@ from .base import FORMAT, Record
 from .measurements import Latency, Quantity
 
 __all__ = [
+    "STEPS",
     "Alone",
     "Cost",
     "DataSummary",
@@ -207,10 +208,16 @@ class GalleryItem(Record):
     iou: float
 
 
+STEPS = "v2"
+"""What the steps of a pipeline compute: raised when one comes to compute something else, so that what was measured,
+trained or scored before is not taken for it. Stands in the keys of profiles and in runs."""
+
+
 class RunRecord(Record):
     """What a run folder holds, besides its trials."""
 
     format: int = FORMAT
+    steps: str = Field("v1", description="STEPS of the version that started it")
     study: Study
     data: DataSummary
     created: str

@@ -19,7 +19,9 @@ __all__ = ["SeededPipeline", "run_bench", "trial_pipeline"]
 
 
 def run_bench(run: RunFolder, study: Study, data: SegmentationData, device: Device, progress: Progress) -> Bench:
-    """What works on a run that is there: its store, its profile of ``device``."""
+    """What works on a run that is there: its store, its profile of ``device``. Raises RunError for a run of a version
+    whose steps were other ones."""
+    run.refuse_other_steps()
     return Bench(
         study=study,
         data=data,

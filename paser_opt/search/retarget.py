@@ -18,7 +18,7 @@ from ..cost import ProfileStore, cost_per_patch, identity, open_bench, open_prof
 from ..data import SegmentationData, load
 from ..errors import DivergedError, RunError
 from ..pareto import front, reference_point
-from ..records import Profile, RunRecord, TrialRecord, read_record
+from ..records import STEPS, Profile, RunRecord, TrialRecord, read_record
 from ..routing import workloads
 from ..runs import RunFolder
 from ..train import ArtifactStore, Trained, restore_pipeline, training_device
@@ -37,6 +37,7 @@ def retarget(source: RunFolder, out: Path, *, device: Device, watcher: Watcher, 
     data has changed, weights are gone, or ``out`` holds another run; and what the device and the study raise.
     """
     refuse_other_masks(device)
+    source.refuse_other_steps()
     before, run = source.run(), RunFolder(out)
     study = before.study.model_copy(update={"device": device.name})
     trials = [trial for trial in source.trials() if trial.state == "complete"]
@@ -75,6 +76,7 @@ def _refuse_other_run(source: RunFolder, run: RunFolder, before: RunRecord, stud
 
 def _set_up(source: RunFolder, run: RunFolder, before: RunRecord, study: Study, data: SegmentationData) -> None:
     record = RunRecord(
+        steps=STEPS,
         study=study,
         data=data.summary(),
         created=now(),

@@ -26,7 +26,7 @@ from ..cost import open_bench, open_profile
 from ..data import load
 from ..errors import RunError
 from ..pareto import front, hypervolume, reference_point
-from ..records import RunRecord, TrialRecord, write_text
+from ..records import STEPS, RunRecord, TrialRecord, write_text
 from ..runs import RunFolder
 from ..train import ArtifactStore, History, training_device
 from .attempt import Job, Outcome
@@ -146,6 +146,7 @@ class _Driver:
 
     def _new_record(self, storage: str | None) -> RunRecord:
         return RunRecord(
+            steps=STEPS,
             study=self.study,
             data=self.bench.data.summary(),
             created=now(),
@@ -156,6 +157,7 @@ class _Driver:
         )
 
     def _same_run(self, record: RunRecord, storage: str | None) -> None:
+        self.run.refuse_other_steps()
         ignored = {"trials", "timeout_s", "description"}
         before, now = (one.model_dump(exclude=ignored) for one in (record.study, self.study))
         changed = [name for name in now if now[name] != before.get(name)]

@@ -151,7 +151,8 @@ def quantized(content: bytes, examples: Sequence[tuple[Tensor, ...]]) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder:
         prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(model, prepared)
+        # Shapes are known; the symbolic inference fails where a mask of dropout is fitted to an image.
+        quant_pre_process(model, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared, quantized, Examples(), quant_format=QuantFormat.QDQ, per_channel=True,
             reduce_range=REDUCE_RANGE, op_types_to_quantize=["Conv"],
