@@ -169,6 +169,7 @@ def test_grey_patches_with_the_screen_in_sight_are_not_taken_for_colour_ones():
     assert not set(plans[0].models[0].values()) & set(plans[1].models[0].values())
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("context", ["none", "screen"])
 def test_no_traced_step_is_tied_to_the_device_it_was_traced_on(context):
     seen = SIZES[1].model_copy(update={"in_channels": 4}) if context == "screen" else SIZES[1]
