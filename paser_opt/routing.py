@@ -302,7 +302,7 @@ def workloads(
     ]  # fmt: skip
     refinements = [
         _refinements(model, Refine(net, grid, halo, config.context), (image, probability, tiles),
-                     f"c{channels}{added} {tiling} {shape} {STEPS}")
+                     f"{tiling}{added} {shape} {STEPS}")
         for model, net in zip(config.models[1:], nets[1:], strict=True)
     ]  # fmt: skip
     once = _screening(config.models[0], nets[0], 0, image)
