@@ -263,6 +263,26 @@ def test_retarget_and_a_report_beside(searched, paser_opt, tmp_path):
     assert (folder / "devices.html").stat().st_size > 1e6
 
 
+def test_a_run_whose_steps_computed_something_else_is_looked_at_only(searched, paser_opt, tiny_toml, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(searched[0], folder)
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    del run["steps"]  # as versions before there was this field wrote it
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    for command in (
+        ("search", tiny_toml, "--out", folder, "--trials", "4"),
+        ("export", folder, "--trial", "2", "--out", tmp_path / "bundle"),
+        ("compare", folder, "--trial", "2"),
+        ("static", folder),
+        ("retarget", folder, "--device", "jetson", "--estimate"),
+        ("experiment", "mc-samples", folder, "--trial", "2"),
+    ):
+        one_line(paser_opt(*command, "-q"), "earlier version of paser-opt", "search anew")
+    assert not (tmp_path / "bundle").exists()
+    assert paser_opt("pick", folder).returncode == 0
+    assert paser_opt("report", folder).returncode == 0
+
+
 def test_cache_looks_and_makes_room(searched, paser_opt, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(searched[0], folder)
