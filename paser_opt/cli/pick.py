@@ -51,18 +51,17 @@ def command(
 
     Example: [bold]paser-opt pick runs/quickstart --max-latency 20ms[/bold]
     """
-    from ..report.info import pick
+    from ..report.info import pick, pick_single
     from ..runs import RunFolder
     from .live import figure
 
-    folder = RunFolder.open(run)
-    trial = pick(
-        folder.trials(),
-        max_latency_s=_quantity(max_latency, "--max-latency", "s"),
-        max_energy_j=_quantity(max_energy, "--max-energy", "j"),
-        min_iou=min_iou,
-        max_gflops=max_gflops,
-    )
+    trials = RunFolder.open(run).trials()
+    caps = {
+        "max_latency_s": _quantity(max_latency, "--max-latency", "s"),
+        "max_energy_j": _quantity(max_energy, "--max-energy", "j"),
+        "max_gflops": max_gflops,
+    }
+    trial = pick(trials, min_iou=min_iou, **caps)
     if trial is None or trial.val is None:
         raise RunError(f"no finished trial of {run} is within these limits; loosen one, or search on")
     if json:
@@ -80,3 +79,10 @@ def command(
             f"f_{i} base {m.base} depth {m.depth} scale {m.scale:g}" for i, m in enumerate(trial.pipeline.models)
         )
     )
+    capped = any(limit is not None for limit in caps.values())
+    if capped and (single := pick_single(trials, better_than=trial.val.iou, **caps)):
+        typer.echo(
+            f"{single.label} does better within these limits: val IoU {single.figures['iou']:.3f}, "
+            f"{figure('latency', single.figures.get('latency'))}; the report compares them",
+            err=True,
+        )

@@ -6,7 +6,7 @@ f_0 … f_m as in PaSeR (arXiv 2402.11760).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = [
     "front_trials",
     "knee",
     "pick",
+    "pick_single",
     "static_point",
 ]
 
@@ -368,13 +369,11 @@ def pick(
     With a limit on a cost: the highest IoU within it (of equals, the fastest). With ``min_iou`` alone: the
     fastest (without latencies: the fewest FLOPs). A figure that is missing keeps no limit.
     """
-    limits = {"latency": max_latency_s, "energy": max_energy_j, "gflops": max_gflops}
-    caps = {name: limit for name, limit in limits.items() if limit is not None}
+    caps = _caps(max_latency_s, max_energy_j, max_gflops)
     kept: list[tuple[TrialRecord, dict[str, float]]] = []
     for trial, val in _complete(trials):
         figures = {**_figures(val.iou, val.cost), **trial.values}
-        within = all(figures.get(name, float("inf")) <= limit for name, limit in caps.items())
-        if within and (min_iou is None or figures["iou"] >= min_iou):
+        if _within(figures, caps) and (min_iou is None or figures["iou"] >= min_iou):
             kept.append((trial, figures))
 
     def preference(candidate: tuple[TrialRecord, dict[str, float]]) -> tuple[float, float, float]:
@@ -383,3 +382,28 @@ def pick(
         return (-figures["iou"], *cheap) if caps or min_iou is None else (*cheap, -figures["iou"])
 
     return min(kept, key=preference)[0] if kept else None
+
+
+def pick_single(
+    trials: Sequence[TrialRecord],
+    *,
+    better_than: float,
+    max_latency_s: float | None = None,
+    max_energy_j: float | None = None,
+    max_gflops: float | None = None,
+) -> Point | None:
+    """Of the models by themselves, as trials scored them on val, the best within the limits; None where none has an IoU
+    above ``better_than``."""
+    caps = _caps(max_latency_s, max_energy_j, max_gflops)
+    points = [_alone_point(trial, alone) for trial, val in _complete(trials) for alone in val.alone]
+    kept = [one for one in points if _within(one.figures, caps) and one.figures["iou"] > better_than]
+    return max(kept, key=lambda one: one.figures["iou"], default=None)
+
+
+def _caps(latency_s: float | None, energy_j: float | None, gflops: float | None) -> dict[str, float]:
+    limits = {"latency": latency_s, "energy": energy_j, "gflops": gflops}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _within(figures: Mapping[str, float], caps: Mapping[str, float]) -> bool:
+    return all(figures.get(name, float("inf")) <= limit for name, limit in caps.items())

@@ -12,7 +12,7 @@ from report_runs import cost, evaluation, small_trials, study, trial
 from paser_opt.records import Alone, TrialRecord
 from paser_opt.report.findings import answer, findings
 from paser_opt.report.importance import importances
-from paser_opt.report.info import collect, front_trials, gain_captured, history, knee, pick
+from paser_opt.report.info import collect, front_trials, gain_captured, history, knee, pick, pick_single
 from paser_opt.report.provenance import provenance
 from paser_opt.runs import RunFolder
 
@@ -99,6 +99,17 @@ def test_pick_within_limits() -> None:
     assert number(max_latency_s=0.001) is None
     # no energy was measured, so no trial is known to keep a limit on it
     assert number(max_energy_j=1e9) is None
+
+
+def test_a_single_model_is_named_where_it_does_better_within_the_limits() -> None:
+    trials = [one for one in small_trials() if one.val]
+    alone = [(one.iou, one.cost.latency_s.value) for trial in trials for one in trial.val.alone]
+    assert alone
+    best, latency_s = max(alone)
+    found = pick_single(trials, better_than=best - 0.01, max_latency_s=latency_s)
+    assert found is not None and found.figures["iou"] == best and "alone (trial" in found.label
+    assert pick_single(trials, better_than=best, max_latency_s=1e9) is None
+    assert pick_single(trials, better_than=best - 0.01, max_latency_s=latency_s * 0.99) is None
 
 
 def test_answer_names_the_trial_and_the_device(small_run: RunFolder) -> None:
