@@ -13,7 +13,7 @@ KILL_WINDOW_S = 4.0  # the data again, and a few trials of the tiny studies
 @pytest.fixture(scope="session")
 def kills() -> int:
     """How many; PASER_OPT_KILLS=100 makes the kill tests long."""
-    return int(os.environ.get("PASER_OPT_KILLS", "3"))
+    return int(os.environ.get("PASER_OPT_KILLS", "2"))
 
 
 @pytest.fixture(scope="session")

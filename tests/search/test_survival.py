@@ -28,7 +28,7 @@ from paser_opt.runs import RunFolder
 from paser_opt.search import search
 from paser_opt.search.executors import Subprocesses
 
-KILLS = int(os.environ.get("PASER_OPT_KILLS", "3"))
+KILLS = int(os.environ.get("PASER_OPT_KILLS", "2"))
 TRIALS = max(5, KILLS // 4)
 
 
