@@ -17,7 +17,7 @@ from paser_opt.search import search
 from paser_opt.search.executors import Here, Subprocesses
 from paser_opt.search.rungs import promoted
 
-KILLS = int(os.environ.get("PASER_OPT_KILLS", "3"))
+KILLS = int(os.environ.get("PASER_OPT_KILLS", "2"))
 TRIALS = 12
 NAMES = ["0.34", "0.67", "1"]
 
