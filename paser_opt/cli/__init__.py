@@ -87,8 +87,8 @@ def _root(
 
 def main() -> None:
     """Run; what a user can mend is one line and exit code 2."""
-    # Threads of OpenMP spin while they wait for one another. Where another program wants a core, that takes many times
-    # as long; small networks gain nothing by it. Set before torch is loaded.
+    # Threads of OpenMP spin while they wait for one another: two searches at once would stand in each other's way
+    # (benchmarks/waiting_threads.py). Set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         sys.exit(app(standalone_mode=False))

@@ -51,7 +51,7 @@ def command(
 
     Example: [bold]paser-opt pick runs/quickstart --max-latency 20ms[/bold]
     """
-    from ..report.info import pick, pick_single
+    from ..report.choice import pick, pick_single
     from ..runs import RunFolder
     from .live import figure
 

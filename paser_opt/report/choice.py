@@ -1,14 +1,16 @@
-"""The trial of a run that a command works on."""
+"""The trial of a run that a command works on, and what to deploy within limits."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from ..errors import RunError
 from ..records import TrialRecord
 from ..runs import RunFolder
 from .findings import COLLAPSED
-from .info import collect, knee
+from .info import Point, alone_point, collect, complete, figures_of, knee
 
-__all__ = ["chosen_trial", "routing_trial"]
+__all__ = ["chosen_trial", "pick", "pick_single", "routing_trial"]
 
 
 def chosen_trial(run: RunFolder, number: int | None) -> TrialRecord:
@@ -31,3 +33,56 @@ def routing_trial(run: RunFolder) -> TrialRecord:
     usage = {number: trial.val.usage for number in info.front if (trial := info.trial(number)).val}
     routing = [info.point(number) for number, each in usage.items() if max(each) < COLLAPSED]
     return chosen_trial(run, knee(routing, info.objectives) if routing else None)
+
+
+def pick(
+    trials: Sequence[TrialRecord],
+    *,
+    max_latency_s: float | None = None,
+    max_energy_j: float | None = None,
+    min_iou: float | None = None,
+    max_gflops: float | None = None,
+) -> TrialRecord | None:
+    """The complete trial to deploy within limits, judged on val; None where no trial keeps them all.
+
+    With a limit on a cost: the highest IoU within it (of equals, the fastest). With ``min_iou`` alone: the
+    fastest (without latencies: the fewest FLOPs). A figure that is missing keeps no limit.
+    """
+    caps = _caps(max_latency_s, max_energy_j, max_gflops)
+    kept: list[tuple[TrialRecord, dict[str, float]]] = []
+    for trial, val in complete(trials):
+        figures = {**figures_of(val.iou, val.cost), **trial.values}
+        if _within(figures, caps) and (min_iou is None or figures["iou"] >= min_iou):
+            kept.append((trial, figures))
+
+    def preference(candidate: tuple[TrialRecord, dict[str, float]]) -> tuple[float, float, float]:
+        figures = candidate[1]
+        cheap = (figures.get("latency", float("inf")), figures["gflops"])
+        return (-figures["iou"], *cheap) if caps or min_iou is None else (*cheap, -figures["iou"])
+
+    return min(kept, key=preference)[0] if kept else None
+
+
+def pick_single(
+    trials: Sequence[TrialRecord],
+    *,
+    better_than: float,
+    max_latency_s: float | None = None,
+    max_energy_j: float | None = None,
+    max_gflops: float | None = None,
+) -> Point | None:
+    """Of the models by themselves, as trials scored them on val, the best within the limits; None where none has an IoU
+    above ``better_than``."""
+    caps = _caps(max_latency_s, max_energy_j, max_gflops)
+    points = [alone_point(trial, alone) for trial, val in complete(trials) for alone in val.alone]
+    kept = [one for one in points if _within(one.figures, caps) and one.figures["iou"] > better_than]
+    return max(kept, key=lambda one: one.figures["iou"], default=None)
+
+
+def _caps(latency_s: float | None, energy_j: float | None, gflops: float | None) -> dict[str, float]:
+    limits = {"latency": latency_s, "energy": energy_j, "gflops": gflops}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _within(figures: Mapping[str, float], caps: Mapping[str, float]) -> bool:
+    return all(figures.get(name, float("inf")) <= limit for name, limit in caps.items())

@@ -6,7 +6,7 @@ f_0 … f_m as in PaSeR (arXiv 2402.11760).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from typing import Any
@@ -24,11 +24,12 @@ __all__ = [
     "Info",
     "Interval",
     "Point",
+    "alone_point",
     "collect",
+    "complete",
+    "figures_of",
     "front_trials",
     "knee",
-    "pick",
-    "pick_single",
     "static_point",
 ]
 
@@ -124,7 +125,7 @@ def collect(folder: RunFolder) -> Info:
     """All that the report says about a run. Raises RunError for a missing or damaged file."""
     run, trials = folder.run(), tuple(folder.trials())
     objectives = run.study.objectives
-    points = tuple(_pipeline_point(trial, val) for trial, val in _complete(trials))
+    points = tuple(_pipeline_point(trial, val) for trial, val in complete(trials))
     numbers = front_trials(trials, objectives)
     return Info(
         run=run,
@@ -141,14 +142,14 @@ def collect(folder: RunFolder) -> Info:
     )
 
 
-def _complete(trials: Iterable[TrialRecord]) -> list[tuple[TrialRecord, Evaluation]]:
+def complete(trials: Iterable[TrialRecord]) -> list[tuple[TrialRecord, Evaluation]]:
     return [(trial, trial.val) for trial in trials if trial.state == "complete" and trial.val is not None]
 
 
 # --- points -------------------------------------------------------------------------------------------
 
 
-def _figures(iou: float, cost: Cost) -> dict[str, float]:
+def figures_of(iou: float, cost: Cost) -> dict[str, float]:
     figures = {
         "iou": iou,
         "gflops": cost.gflops,
@@ -169,7 +170,7 @@ def _pipeline_point(trial: TrialRecord, val: Evaluation) -> Point:
         model=None,
         label=f"trial {trial.number}",
         tag=trial.tag,
-        figures={**_figures(val.iou, val.cost), **trial.values},
+        figures={**figures_of(val.iou, val.cost), **trial.values},
         iou=_interval(val),
         test_iou=_interval(trial.test) if trial.test else None,
         rows=_rows(trial, val),
@@ -226,14 +227,14 @@ def gain_captured(evaluation: Evaluation) -> float | None:
     return (evaluation.iou - evaluation.random.baseline_iou) / room if room > 0 else None
 
 
-def _alone_point(trial: TrialRecord, alone: Alone) -> Point:
+def alone_point(trial: TrialRecord, alone: Alone) -> Point:
     cost = alone.cost
     return Point(
         trial=trial.number,
         model=alone.model,
         label=f"f_{alone.model} alone (trial {trial.number}'s)",
         tag="",
-        figures=_figures(alone.iou, cost),
+        figures=figures_of(alone.iou, cost),
         iou=None,
         test_iou=None,
         rows=(
@@ -268,7 +269,7 @@ def static_point(row: StaticModel) -> Point:
 
 
 def _best_alone(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> tuple[Point, ...]:
-    points = [_alone_point(trial, alone) for trial, val in _complete(trials) for alone in val.alone]
+    points = [alone_point(trial, alone) for trial, val in complete(trials) for alone in val.alone]
     best: list[Point] = []
     for model in sorted({point.model for point in points if point.model is not None}):
         same = [p for p in points if p.model == model and all(name in p.figures for name in objectives)]
@@ -281,7 +282,7 @@ def _best_alone(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> tup
 
 def front_trials(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> tuple[int, ...]:
     """Numbers of the complete trials that none dominates over all objectives, by ascending first cost."""
-    scored = [trial for trial, _ in _complete(trials)]
+    scored = [trial for trial, _ in complete(trials)]
     cost = next(name for name in objectives if name != "iou")
     members = [scored[i] for i in front([trial.values for trial in scored], objectives)]
     return tuple(trial.number for trial in sorted(members, key=lambda trial: trial.values[cost]))
@@ -340,7 +341,7 @@ def history(trials: Sequence[TrialRecord], objectives: Sequence[str], reference:
 
 
 def _columns(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> tuple[Column, ...]:
-    scored = [trial for trial, _ in _complete(trials)]
+    scored = [trial for trial, _ in complete(trials)]
     names = dict.fromkeys(name for trial in scored for name in trial.params)
     parameters = [Column(name, tuple(_cell(trial.params.get(name)) for trial in scored), False) for name in names]
     varied = [column for column in parameters if len(set(column.values)) > 1]
@@ -351,59 +352,3 @@ def _cell(value: Any) -> float | str | None:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     return str(value)
-
-
-# --- choosing -----------------------------------------------------------------------------------------
-
-
-def pick(
-    trials: Sequence[TrialRecord],
-    *,
-    max_latency_s: float | None = None,
-    max_energy_j: float | None = None,
-    min_iou: float | None = None,
-    max_gflops: float | None = None,
-) -> TrialRecord | None:
-    """The complete trial to deploy within limits, judged on val; None where no trial keeps them all.
-
-    With a limit on a cost: the highest IoU within it (of equals, the fastest). With ``min_iou`` alone: the
-    fastest (without latencies: the fewest FLOPs). A figure that is missing keeps no limit.
-    """
-    caps = _caps(max_latency_s, max_energy_j, max_gflops)
-    kept: list[tuple[TrialRecord, dict[str, float]]] = []
-    for trial, val in _complete(trials):
-        figures = {**_figures(val.iou, val.cost), **trial.values}
-        if _within(figures, caps) and (min_iou is None or figures["iou"] >= min_iou):
-            kept.append((trial, figures))
-
-    def preference(candidate: tuple[TrialRecord, dict[str, float]]) -> tuple[float, float, float]:
-        figures = candidate[1]
-        cheap = (figures.get("latency", float("inf")), figures["gflops"])
-        return (-figures["iou"], *cheap) if caps or min_iou is None else (*cheap, -figures["iou"])
-
-    return min(kept, key=preference)[0] if kept else None
-
-
-def pick_single(
-    trials: Sequence[TrialRecord],
-    *,
-    better_than: float,
-    max_latency_s: float | None = None,
-    max_energy_j: float | None = None,
-    max_gflops: float | None = None,
-) -> Point | None:
-    """Of the models by themselves, as trials scored them on val, the best within the limits; None where none has an IoU
-    above ``better_than``."""
-    caps = _caps(max_latency_s, max_energy_j, max_gflops)
-    points = [_alone_point(trial, alone) for trial, val in _complete(trials) for alone in val.alone]
-    kept = [one for one in points if _within(one.figures, caps) and one.figures["iou"] > better_than]
-    return max(kept, key=lambda one: one.figures["iou"], default=None)
-
-
-def _caps(latency_s: float | None, energy_j: float | None, gflops: float | None) -> dict[str, float]:
-    limits = {"latency": latency_s, "energy": energy_j, "gflops": gflops}
-    return {name: limit for name, limit in limits.items() if limit is not None}
-
-
-def _within(figures: Mapping[str, float], caps: Mapping[str, float]) -> bool:
-    return all(figures.get(name, float("inf")) <= limit for name, limit in caps.items())

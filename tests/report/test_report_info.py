@@ -10,9 +10,10 @@ import pytest
 from report_runs import cost, evaluation, small_trials, study, trial
 
 from paser_opt.records import Alone, TrialRecord
+from paser_opt.report.choice import pick, pick_single
 from paser_opt.report.findings import answer, findings
 from paser_opt.report.importance import importances
-from paser_opt.report.info import collect, front_trials, gain_captured, history, knee, pick, pick_single
+from paser_opt.report.info import collect, front_trials, gain_captured, history, knee
 from paser_opt.report.provenance import provenance
 from paser_opt.runs import RunFolder
 
