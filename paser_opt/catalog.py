@@ -62,8 +62,11 @@ def _find(kind: str, name: str, beside: Path) -> Path:
     path = beside / name if name.endswith(".toml") or "/" in name else _folder(kind) / f"{name}.toml"
     if not path.is_file():
         known = names(kind)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        written, folder = Path(name), (beside / name).parent
+        there = {} if "/" in name else {one: one for one in known}
+        there |= {one.stem: str(written.parent / one.name) for one in folder.glob("*.toml")}
+        near = difflib.get_close_matches(written.name.removesuffix(".toml"), there, n=1)
+        hint = f"; did you mean {there[near[0]]}?" if near else "."
         one = {"devices": "device", "studies": "study"}[kind]
         raise ConfigError(f"no {one} {name!r}{hint} Known: {', '.join(known)}; or give the path of a .toml file")
     return path

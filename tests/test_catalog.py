@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from paser_opt.catalog import load_device, load_study, names
@@ -23,6 +25,32 @@ def test_a_path_is_read_and_an_unknown_name_lists_the_known(tmp_path):
         load_device("jetsn")
     with pytest.raises(ConfigError, match=r"no study .*absent\.toml"):
         load_study(str(tmp_path / "absent.toml"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("rock.toml", "rocks.toml"),
+        ("rocks", "rocks.toml"),  # without its ending
+        ("sub/metls.toml", "sub/metals.toml"),
+        ("sub/rocks.toml", None),  # a path is looked for in its own folder
+        ("quickstrat.toml", "quickstart"),
+    ],
+)
+def test_a_misspelt_path_suggests_the_file_beside_it(asked, meant, tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    for file in ("rocks.toml", "sub/metals.toml"):
+        (tmp_path / file).write_text(f'extends = "quickstart"\nname = "{Path(file).stem}"\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load_study(asked)
+    hint = f"; did you mean {meant}? Known: " if meant else ". Known: "
+    assert str(caught.value).startswith(f"no study {asked!r}{hint}")
+    (tmp_path / "mine.toml").write_text(f'extends = "{asked}"\nname = "mine"\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "sub")  # what a file extends lies beside it, wherever paser-opt is called
+    with pytest.raises(ConfigError) as caught:
+        load_study(str(tmp_path / "mine.toml"))
+    assert str(caught.value).startswith(f"no study {asked!r}{hint}")
 
 
 def test_a_wrong_unit_is_an_unknown_key(tmp_path):
