@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Annotated
 
 import typer
@@ -39,6 +40,30 @@ def _quantity(text: str | None, option: str, unit: str) -> float | None:
         raise ConfigError(f"{option} {text!r} is not a number") from None
 
 
+def _as_limit(name: str, value: float) -> str:
+    """Three digits, rounded to where the value keeps them, so that they can be given as a limit."""
+    rounding = ROUND_FLOOR if name == "iou" else ROUND_CEILING
+    short = Context(prec=3, rounding=rounding).create_decimal(repr(value)).normalize()
+    if name in ("iou", "gflops"):
+        return f"{short:f}"
+    unit = "s" if name == "latency" else "J"
+    return f"{short.scaleb(3):f}m{unit}" if short < 1 else f"{short:f}{unit}"
+
+
+def _out_of_reach(options: list[str], bounds: dict[str, tuple[float, int]]) -> str:
+    """What the trials have to offer for each of the ``options``."""
+    parts = []
+    for option in options:
+        name = option.rpartition("-")[2]
+        if name not in bounds:
+            parts.append(f"no trial has a figure for {option}")
+            continue
+        value, trial = bounds[name]
+        best = "highest" if name == "iou" else "lowest"
+        parts.append(f"the {best} {option} that a trial keeps is {_as_limit(name, value)} (trial {trial})")
+    return ", ".join(parts)
+
+
 def command(
     run: RunPath,
     max_latency: Annotated[str | None, typer.Option(help="Such as 20ms.")] = None,
@@ -51,7 +76,7 @@ def command(
 
     Example: [bold]paser-opt pick runs/quickstart --max-latency 20ms[/bold]
     """
-    from ..report.choice import pick, pick_single
+    from ..report.choice import bounds, pick, pick_single
     from ..runs import RunFolder
     from .live import figure
 
@@ -63,7 +88,15 @@ def command(
     }
     trial = pick(trials, min_iou=min_iou, **caps)
     if trial is None or trial.val is None:
-        raise RunError(f"no finished trial of {run} is within these limits; loosen one, or search on")
+        there = bounds(trials)
+        if not there:
+            raise RunError(f"no trial of {run} is complete, so there is nothing to pick; search on")
+        asked = {"--max-latency": max_latency, "--max-energy": max_energy, "--max-gflops": max_gflops,
+                 "--min-iou": min_iou}  # fmt: skip
+        given = [option for option, limit in asked.items() if limit is not None]
+        told = _out_of_reach(given, there)
+        apart = ", each by itself" if len(given) > 1 else ""
+        raise RunError(f"no finished trial of {run} is within these limits: {told}{apart}; loosen one, or search on")
     if json:
         typer.echo(trial.model_dump_json(indent=1))
         return

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..config import OBJECTIVES
 from ..errors import RunError
 from ..records import TrialRecord
 from ..runs import RunFolder
 from .findings import COLLAPSED
 from .info import Point, alone_point, collect, complete, figures_of, knee
 
-__all__ = ["chosen_trial", "pick", "pick_single", "routing_trial"]
+__all__ = ["bounds", "chosen_trial", "pick", "pick_single", "routing_trial"]
 
 
 def chosen_trial(run: RunFolder, number: int | None) -> TrialRecord:
@@ -49,11 +50,11 @@ def pick(
     fastest (without latencies: the fewest FLOPs). A figure that is missing keeps no limit.
     """
     caps = _caps(max_latency_s, max_energy_j, max_gflops)
-    kept: list[tuple[TrialRecord, dict[str, float]]] = []
-    for trial, val in complete(trials):
-        figures = {**figures_of(val.iou, val.cost), **trial.values}
-        if _within(figures, caps) and (min_iou is None or figures["iou"] >= min_iou):
-            kept.append((trial, figures))
+    kept = [
+        (trial, figures)
+        for trial, figures in _scored(trials)
+        if _within(figures, caps) and (min_iou is None or figures["iou"] >= min_iou)
+    ]
 
     def preference(candidate: tuple[TrialRecord, dict[str, float]]) -> tuple[float, float, float]:
         figures = candidate[1]
@@ -61,6 +62,18 @@ def pick(
         return (-figures["iou"], *cheap) if caps or min_iou is None else (*cheap, -figures["iou"])
 
     return min(kept, key=preference)[0] if kept else None
+
+
+def bounds(trials: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
+    """The highest IoU on val and the lowest cost of each kind among complete trials, and the number of the trial that
+    has it; a figure that all lack is left out."""
+    found: dict[str, tuple[float, int]] = {}
+    for trial, figures in _scored(trials):
+        for name, value in figures.items():
+            sign = 1 if OBJECTIVES[name] == "maximize" else -1
+            if name not in found or sign * value > sign * found[name][0]:
+                found[name] = (value, trial.number)
+    return found
 
 
 def pick_single(
@@ -77,6 +90,10 @@ def pick_single(
     points = [alone_point(trial, alone) for trial, val in complete(trials) for alone in val.alone]
     kept = [one for one in points if _within(one.figures, caps) and one.figures["iou"] > better_than]
     return max(kept, key=lambda one: one.figures["iou"], default=None)
+
+
+def _scored(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, dict[str, float]]]:
+    return [(trial, {**figures_of(val.iou, val.cost), **trial.values}) for trial, val in complete(trials)]
 
 
 def _caps(latency_s: float | None, energy_j: float | None, gflops: float | None) -> dict[str, float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from paser_opt.cli import app
+from paser_opt.cli.pick import _as_limit
 
 COMMANDS = sorted(command.name for command in app.registered_commands)
 
@@ -152,8 +153,30 @@ def test_report_and_pick_on_a_run(searched, paser_opt):
     assert picked.returncode == 0, picked.stderr
     assert picked.stdout.startswith("trial ")
     assert json.loads(paser_opt("pick", folder, "--json").stdout)["state"] == "complete"
-    one_line(paser_opt("pick", folder, "--max-latency", "1ns"), "no finished trial")
+    for option, limit in (("--max-latency", "1ns"), ("--max-gflops", "1e-9"), ("--min-iou", "1")):
+        done = paser_opt("pick", folder, option, limit)
+        one_line(done, "no finished trial", f"{option} that a trial keeps is ")
+        bound, number = re.search(rf"{option} that a trial keeps is (\S+) \(trial (\d+)\)", done.stderr).groups()
+        assert paser_opt("pick", folder, option, bound).stdout.startswith(f"trial {number}: ")
+    both = paser_opt("pick", folder, "--max-latency", "1ns", "--min-iou", "1")
+    one_line(both, "the lowest --max-latency that", ", the highest --min-iou that", "each by itself; loosen one")
     one_line(paser_opt("pick", folder, "--max-latency", "20 parsec"), "--max-latency '20 parsec'", "ms")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("latency", 0.0083911, "8.4ms"),
+        ("latency", 0.0084, "8.4ms"),
+        ("latency", 1.2341, "1.24s"),
+        ("latency", 0.9999, "1s"),
+        ("energy", 0.00041, "0.41mJ"),
+        ("gflops", 0.12345, "0.124"),
+        ("iou", 0.79499, "0.794"),
+    ],
+)
+def test_a_limit_to_copy_is_kept_by_what_it_was_made_of(name, value, said):
+    assert _as_limit(name, value) == said
 
 
 def test_validate_a_run(searched, paser_opt):

@@ -10,7 +10,7 @@ import pytest
 from report_runs import cost, evaluation, small_trials, study, trial
 
 from paser_opt.records import Alone, TrialRecord
-from paser_opt.report.choice import pick, pick_single
+from paser_opt.report.choice import bounds, pick, pick_single
 from paser_opt.report.findings import answer, findings
 from paser_opt.report.importance import importances
 from paser_opt.report.info import collect, front_trials, gain_captured, history, knee
@@ -100,6 +100,31 @@ def test_pick_within_limits() -> None:
     assert number(max_latency_s=0.001) is None
     # no energy was measured, so no trial is known to keep a limit on it
     assert number(max_energy_j=1e9) is None
+
+
+def test_bounds_are_the_best_figures_and_whose_they_are() -> None:
+    found = bounds(small_trials())
+    # trials 0 and 1 … cost 2 GFLOPs and 3 MiB all alike, so the first stands for them; no energy was measured
+    assert found == {"iou": (0.65, 4), "latency": (0.010, 1), "gflops": (2.0, 0), "memory": (3 * 2**20, 0)}
+    assert bounds([trial(0, None, state="failed", reason="x")]) == {}
+
+
+def test_pick_says_what_there_is(small_run: RunFolder, make_run: MakeRun, paser_opt) -> None:
+    def refusal(run: RunFolder, *limits: str) -> str:
+        done = paser_opt("pick", run.path, *limits)
+        assert (done.returncode, done.stdout) == (2, "")
+        return done.stderr.replace(str(run.path), "RUN")
+
+    said = "paser-opt: no finished trial of RUN is within these limits: {}; loosen one, or search on\n"
+    fastest = "the lowest --max-latency that a trial keeps is 10ms (trial 1)"
+    assert refusal(small_run, "--max-latency", "9.99ms") == said.format(fastest)
+    energy = "no trial has a figure for --max-energy"
+    best = "the highest --min-iou that a trial keeps is 0.65 (trial 4)"
+    assert refusal(small_run, "--min-iou", "0.7", "--max-energy", "1J") == said.format(
+        f"{energy}, {best}, each by itself"
+    )
+    none = make_run([trial(0, None, state="failed", reason="x")])
+    assert refusal(none) == "paser-opt: no trial of RUN is complete, so there is nothing to pick; search on\n"
 
 
 def test_a_single_model_is_named_where_it_does_better_within_the_limits() -> None:
