@@ -40,8 +40,9 @@ answers = _console(stderr=False)
 
 
 @contextmanager
-def watching(title: str, *, quiet: bool, timeout_s: float | None = None) -> Iterator[Watcher]:
-    """A watcher that draws on a terminal, prints a line a trial elsewhere, and says nothing when ``quiet``."""
+def watching(title: str, *, quiet: bool, stages: bool = False, timeout_s: float | None = None) -> Iterator[Watcher]:
+    """A watcher that draws on a terminal, prints a line a trial elsewhere (with ``stages`` a line a stage, too), and
+    says nothing when ``quiet``."""
     if quiet:
         yield _Silent()
     elif console.is_terminal:
@@ -50,7 +51,7 @@ def watching(title: str, *, quiet: bool, timeout_s: float | None = None) -> Iter
             yield screen
     else:
         console.print(escape(title))
-        yield _Lines()
+        yield _Lines(stages)
 
 
 def figure(name: str, value: float | None) -> str:
@@ -98,11 +99,33 @@ class _Silent:
     def note(self, text: str) -> None: ...
 
 
+_MANY = ("table ", "fold ")
+"""Stages that no line is printed for: tables are many and soon made, a fold is told of where all of it is stored, too."""
+_LONG_S = 60
+"""Of silence, after which any stage that begins is told."""
+
+
 class _Lines(_Silent):
-    """For logs and pipes."""
+    """For logs and pipes. With ``stages`` a line when one begins, the first time where folds come to it again."""
+
+    def __init__(self, stages: bool, prefix: str = "") -> None:
+        self.stages, self.prefix = stages, prefix
+        self.told: set[str] = set()
+        self.last = time.monotonic()
+
+    def stage(self, name: str, total: int) -> None:
+        new = name not in self.told and not name.startswith(_MANY)
+        if self.stages and (new or time.monotonic() - self.last > _LONG_S):
+            console.print(escape(f"{self.prefix}{name}"), soft_wrap=True)
+            self.told.add(name)
+            self.last = time.monotonic()
+
+    def running(self, number: int) -> Progress:
+        return _Lines(self.stages, f"trial {number}: ")
 
     def started(self, number: int, total: int, tag: str) -> None:
         self.total = total
+        self.told.clear()
 
     def note(self, text: str) -> None:
         console.print(escape(text), soft_wrap=True)

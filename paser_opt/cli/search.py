@@ -90,7 +90,8 @@ def command(
         if not quiet:
             console.print(f"moved the former run to {aside}")
     total, limit = trials or chosen.trials, timeout or chosen.timeout_s
-    with watching(f"{chosen.name} on {target.name}", quiet=quiet, timeout_s=limit) as watcher:
+    title = f"{chosen.name} on {target.name}"
+    with watching(title, quiet=quiet, stages=not json, timeout_s=limit) as watcher:
         run = search(
             chosen, folder, device=target, trials=total, timeout_s=limit, watcher=watcher, estimate=estimate,
             shared_store=store, shared_limit_bytes=size_bytes(store_size, "--store-size") if store_size else None,

@@ -143,6 +143,21 @@ def test_search_answers_in_json_and_writes_the_report(searched):
     assert json.loads(done.stdout) == json.loads((folder / "front.json").read_text(encoding="utf-8"))
     assert (folder / "report.html").stat().st_size > 1e6
     assert "trial 2 (3 of 3, corner: richest): iou" in done.stderr
+    assert "distill" not in done.stderr  # whoever asks for JSON reads results, not stages
+
+
+def test_a_log_of_a_search_tells_what_is_trained_and_not_what_is_stored(searched, paser_opt, tiny_toml, tmp_path):
+    profile = (searched[0] / "profiles" / "cpu.json").read_text(encoding="utf-8")
+    said = []
+    for name in ("first", "second"):
+        (tmp_path / name / "profiles").mkdir(parents=True)
+        (tmp_path / name / "profiles" / "cpu.json").write_text(profile, encoding="utf-8")
+        shared = ("--out", tmp_path / name, "--store", tmp_path / "store", "--trials", "1")
+        said.append(re.sub(r": iou .*", ": iou …", paser_opt("search", tiny_toml, *shared).stderr).splitlines())
+    first, second = said
+    trained = ["pretrain f_1", "pretrain f_2", "teacher logits", "distill f_0", "policy"]
+    assert first[:7] == ["tiny on cpu", *(f"trial 0: {name}" for name in trained), "trial 0 (1 of 1, paper): iou …"]
+    assert second[:2] == ["tiny on cpu", "trial 0 (1 of 1, paper): iou …"]
 
 
 def test_report_and_pick_on_a_run(searched, paser_opt):
