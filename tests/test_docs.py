@@ -69,6 +69,14 @@ def test_every_option_is_in_its_commands_section(name):
     assert f"paser-opt {name}" in text
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_are_shown_one_way(path):
+    text = path.read_text(encoding="utf-8")
+    assert "$ .venv/bin/paser-opt" not in text
+    if path.name in ("README.md", "quickstart.md"):  # where a reader meets the command first
+        assert 0 < text.index("source .venv/bin/activate") < text.index("\n$ paser-opt")
+
+
 # --- studies ------------------------------------------------------------------------------------------
 
 

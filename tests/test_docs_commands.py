@@ -26,7 +26,7 @@ def shown() -> list[list[str]]:
     """The arguments of each command in a console block, each once, what makes a run before what reads it."""
     found = {}
     for page in PAGES:
-        for line in re.findall(r"^\$ (?:\.venv/bin/)?paser-opt (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        for line in re.findall(r"^\$ paser-opt (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
             arguments = shlex.split(line, comments=True)
             if "--host" in arguments:
                 at = arguments.index("--host")
