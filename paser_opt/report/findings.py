@@ -20,6 +20,9 @@ ALIKE = 1.5
 """Dearest over cheapest model below which routing has nothing to save."""
 FEW = 20
 """Complete trials below which the front still moves with every trial."""
+FEW_IMAGES = 20
+"""Images of val or test below which a 95 % interval by resampling them is too narrow by a tenth or so: of a mean over n
+images, sqrt((n - 1) / n) · 1.96 over Student's t of n - 1."""
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,13 @@ def _few(info: Info) -> Iterator[Finding]:
     if 0 < len(info.points) < FEW:
         text = f"{len(info.points)} complete trials: the front will still move. Run the search on for more."
         yield Finding(False, "Few trials", text)
+    few = [f"{count} in {part}" for part in ("val", "test") if (count := info.run.data.images[part]) < FEW_IMAGES]
+    if few and info.points:
+        text = (
+            f"Images: {', '.join(few)}. Intervals over so few are wide, and still narrower than they should be: trials "
+            "whose intervals overlap are not told apart. Label more images, or hold out more of them ([data] holdout)."
+        )
+        yield Finding(False, "Few images", text)
     if not info.run.finished:
         text = "The search has not ended: nothing was evaluated on test yet, figures are val's and optimistic."
         yield Finding(False, "Unfinished search", text)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 from report_runs import cost, evaluation, small_trials, study, trial
+from scipy import stats
 
 from paser_opt.records import Alone, TrialRecord
 from paser_opt.report.choice import bounds, pick, pick_single
-from paser_opt.report.findings import answer, findings
+from paser_opt.report.findings import FEW, FEW_IMAGES, answer, findings
 from paser_opt.report.importance import importances
 from paser_opt.report.info import collect, front_trials, gain_captured, history, knee
 from paser_opt.report.provenance import provenance
@@ -155,6 +157,28 @@ def test_findings_of_the_small_run(small_run: RunFolder) -> None:
         "Failed trials",
         "Note of the search",
     }
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "said"),
+    [(20, 20, None), (19, 200, "Images: 19 in val. "), (7, 7, "Images: 7 in val, 7 in test. ")],
+)
+def test_few_images_are_said(val: int, test: int, said: str | None, make_run: MakeRun) -> None:
+    run = make_run([trial(0, 0.6)])
+    record = run.run()
+    record.data.images.update(val=val, test=test)
+    record.write(run.run_file)
+    found = [one for one in findings(collect(run)) if one.title == "Few images"]
+    assert [one.text[: len(said or "")] for one in found] == ([said] if said else [])
+    assert all(not one.serious and "[data] holdout" in one.text for one in found)
+
+
+def test_few_is_what_the_docs_call_few() -> None:
+    """An interval over FEW_IMAGES - 1 is a tenth too narrow, as said there, and the docs name both limits."""
+    n = FEW_IMAGES - 1
+    assert (1 - 1 / n) ** 0.5 * 1.96 / stats.t.ppf(0.975, n - 1) == pytest.approx(0.9, abs=0.02)
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    assert f"fewer than {FEW_IMAGES} images" in text and f"fewer than {FEW} complete trials" in text
 
 
 def test_a_single_model_that_beats_the_knee_is_the_answer(make_run: MakeRun) -> None:
