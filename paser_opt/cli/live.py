@@ -100,7 +100,7 @@ class _Silent:
 
 
 _MANY = ("table ", "fold ")
-"""Stages that no line is printed for: tables are many and soon made, a fold is told of where all of it is stored, too."""
+"""Stages without a line: tables are many and soon made, a fold is told of where all of it is stored, too."""
 _LONG_S = 60
 """Of silence, after which any stage that begins is told."""
 
