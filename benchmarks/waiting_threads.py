@@ -1,6 +1,7 @@
 """A small UNet's training step with OpenMP's threads spinning and waiting, alone and beside another such process.
 
-paser-opt sets OMP_WAIT_POLICY=PASSIVE unless the environment says otherwise; the rival is OpenMP's default.
+paser-opt sets GOMP_SPINCOUNT=1000, short spins, unless the environment says otherwise; the rivals are OpenMP's default
+and threads that never spin.
 
     python benchmarks/waiting_threads.py [--seconds 6]
 """
@@ -23,17 +24,24 @@ def main() -> None:
     if options.step:
         print(step_s(options.seconds))
         return
+    rivals: dict[str, dict[str, str]] = {
+        "default": {},
+        "short spins": {"GOMP_SPINCOUNT": "1000"},
+        "never spinning": {"OMP_WAIT_POLICY": "PASSIVE"},
+    }
     for processes in (1, 2):
-        default, passive = (run(processes, options.seconds, policy) for policy in (None, "PASSIVE"))
-        print(f"{processes} at once: default {default * 1e3:.1f} ms a step, waiting {passive * 1e3:.1f} ms, "
-              f"default / waiting {default / passive:.2f}")  # fmt: skip
+        rounds = [{name: run(processes, options.seconds, policy) for name, policy in rivals.items()} for _ in range(3)]
+        taken = {name: statistics.median(one[name] for one in rounds) for name in rivals}
+        print(f"{processes} at once, a step: " + ", ".join(
+            f"{name} {one_s * 1e3:.1f} ms ({one_s / taken['default']:.2f} times the default)"
+            for name, one_s in taken.items()
+        ))  # fmt: skip
 
 
-def run(processes: int, seconds: float, policy: str | None) -> float:
+def run(processes: int, seconds: float, policy: dict[str, str]) -> float:
     """Median seconds a step of as many processes at once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    if policy:
-        environment["OMP_WAIT_POLICY"] = policy
+    environment |= policy
     command = [sys.executable, __file__, "--step", "--seconds", str(seconds)]
     started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(processes)]
     return statistics.median(float(one.communicate()[0]) for one in started)

@@ -87,9 +87,10 @@ def _root(
 
 def main() -> None:
     """Run; what a user can mend is one line and exit code 2."""
-    # Threads of OpenMP spin while they wait for one another: two searches at once would stand in each other's way
-    # (benchmarks/waiting_threads.py). Set before torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads of OpenMP spin long while they wait for one another: two searches at once would stand in each other's way.
+    # Short spins cost a search alone little (benchmarks/waiting_threads.py). Set before torch is loaded.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         sys.exit(app(standalone_mode=False))
     except PaserError as error:

@@ -18,7 +18,7 @@ from ..errors import DeviceError
 from ..records import Machine
 from . import board
 
-__all__ = ["describe_machine", "identity", "local_device", "synchronizer", "using_threads"]
+__all__ = ["describe_machine", "identity", "local_device", "nvidia_driver", "synchronizer", "using_threads"]
 
 
 def local_device(device: Device, *, root: Path = board.ROOT) -> torch.device:
@@ -97,9 +97,8 @@ def describe_machine(device: Device, where: torch.device, *, runtime: str, root:
         accelerator = torch.cuda.get_device_name(where)
         versions["cuda"] = str(torch.version.cuda)
         versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
-        driver = re.search(r"Module\s+(\S+)", board.read_text(root / "proc/driver/nvidia/version"))
-        if driver:
-            versions["driver"] = driver[1]
+        if driver := nvidia_driver(root):
+            versions["driver"] = driver
     elif where.type == "mps":
         accelerator = "Apple GPU"
     if device.runtime.startswith("onnx"):
@@ -117,6 +116,15 @@ def describe_machine(device: Device, where: torch.device, *, runtime: str, root:
         versions=versions,
         state={**board.state(root), **({"allocator": "glibc, keeps freed memory"} if _GLIBC else {})},
     )
+
+
+def nvidia_driver(root: Path = board.ROOT) -> str:
+    """Version of the NVIDIA kernel module, such as "580.159.04"; "" where there is none.
+
+    The open module's line has more words in it ("… Open Kernel Module for x86_64  580.159.04 …") than the closed one's.
+    """
+    found = re.search(r"Module\D.*?\s(\d+(?:\.\d+)+)", board.read_text(root / "proc/driver/nvidia/version"))
+    return found[1] if found else ""
 
 
 def identity(machine: Machine) -> dict[str, str]:

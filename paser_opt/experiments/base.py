@@ -171,7 +171,6 @@ def retrained(of: Subject, priced: Priced) -> Trained:
         models={name: key for name, key in made.keys.items() if name != "policy"},
         config=config.model_dump(mode="json"),
         cost=torch.tensor(cost).tolist(),
-        device=bench.training_device.type,
     )
     made.policy.load_state_dict(bench.store.get_or_make(key, make).tensors)
     made.policy.eval()

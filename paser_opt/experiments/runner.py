@@ -15,6 +15,7 @@ from ..records import TrialRecord
 from ..report import words
 from ..runs import RunFolder
 from ..search.pipelines import trial_pipeline
+from ..train import trained_on
 from . import NAMES, ablation, adaptability, cost_kinds, mc_samples
 from .base import RESAMPLES, Experiment, Sample, Subject, subject
 from .records import ExperimentRecord, Origin
@@ -88,6 +89,8 @@ def _place(run: RunFolder) -> str:
 def _origin(subjects: list[Subject], run: RunFolder, trial: TrialRecord, commands: list[str]) -> Origin:
     first = subjects[0]
     machine = first.bench.profile.profile.machine
+    models = [key for one in subjects for name, key in one.trained.keys.items() if name != "policy"]
+    places = trained_on(first.bench.store, models)
     return Origin(
         study=first.pipeline.study.name,
         run=_place(run),
@@ -97,7 +100,7 @@ def _origin(subjects: list[Subject], run: RunFolder, trial: TrialRecord, command
         images=[len(one.data.test) for one in subjects],
         fingerprint=first.data.fingerprint,
         device=first.pipeline.device.name,
-        machine=f"{machine.described}; trained on {first.bench.training_device.type}",
+        machine=f"{machine.described}; trained on {places}",
         commands=commands,
         versions={
             "python": platform.python_version(),

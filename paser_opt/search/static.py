@@ -24,7 +24,7 @@ from ..progress import Progress
 from ..records import Entry, Rivalry, StaticFront, StaticModel, TrialRecord, Versus
 from ..routing import Screen, screening, workloads
 from ..runs import RunFolder
-from ..train import TRAINED_S, Single, restore_pipeline, train_whole, whole_epochs
+from ..train import TRAINED_S, Single, restore_pipeline, train_whole, trained_on, whole_epochs
 from .objective import Bench, price
 from .pipelines import run_bench
 
@@ -84,6 +84,7 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
         if not found:
             raise DivergedError(f"no single UNet can be set against the routes: {' '.join(fronts.notes)}")
         rows, matrices = zip(*found, strict=True)
+        fronts.notes.append(f"Single UNets were trained on {' and '.join(sorted(fronts.places))}.")
         fronts.notes += [_trained(trial, bench) for trial in trials]
         progress.stage("routes against it", len(trials))
         against = []
@@ -107,7 +108,8 @@ def _trained(trial: TrialRecord, bench: Bench) -> str:
     each = [f"{name} {one.notes[TRAINED_S]:.0f} s" for name, one in found.items() if one and TRAINED_S in one.notes]
     if len(each) < len(names):
         return f"How long the UNets of trial {trial.number} were trained is not kept."
-    return f"UNets of trial {trial.number} were trained for: {', '.join(each)}; folds not counted."
+    place = trained_on(bench.store, (trial.weights[name] for name in names))
+    return f"UNets of trial {trial.number} were trained for: {', '.join(each)}; on {place}; folds not counted."
 
 
 class SingleModels:
@@ -116,6 +118,7 @@ class SingleModels:
     def __init__(self, bench: Bench, device: Device, run: RunFolder, sizes: Sequence[StaticSize], int8: bool) -> None:
         self.bench, self.data = bench, bench.data
         self.notes: list[str] = []
+        self.places: set[str] = set()  # where the UNets were trained
         self.epochs = {config: size.epochs for size in sizes if self._fits(config := self._config(size))}
         self.configs = list(self.epochs)
         if sizes and not self.configs:
@@ -177,6 +180,7 @@ class SingleModels:
             progress=bench.progress, epochs=self.epochs[config],
         )  # fmt: skip
         model = single.model.to("cpu").eval()
+        self.places.add(single.trained_on)
         if not single.converged:
             self.notes.append(f"{_sized(config)}, seed {seed}, still gained IoU at its end: train longer.")
         if single.epochs < (usual := whole_epochs(study.training)):

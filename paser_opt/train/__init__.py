@@ -7,7 +7,7 @@ from .pipeline import restore_pipeline, train_pipeline
 from .priced import fit_priced
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
-from .stages import TRAINED_S
+from .stages import TRAINED_S, trained_on
 from .table import Table, routed
 from .trained import Trained
 from .whole import Single, converged, train_whole, whole_epochs
@@ -33,6 +33,7 @@ __all__ = [
     "train_pipeline",
     "train_policy",
     "train_whole",
+    "trained_on",
     "training_device",
     "whole_epochs",
 ]

@@ -30,7 +30,7 @@ def distill_key(
     distill_weight: float = 0.0,
     teacher: str = "",
 ) -> str:
-    """What an f_0 depends on. ``common``: data, seed and device; ``teacher``: key of the logits, where β > 0."""
+    """What an f_0 depends on. ``common``: data and seed; ``teacher``: key of the logits, where β > 0."""
     fields = (
         "distill_epochs", "distill_batch", "windows", "learning_rate", "weight_decay", "class_weights", "precision",
         *(("distill_loss", "temperature") if distill_weight > 0 else ()),

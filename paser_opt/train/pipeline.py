@@ -51,8 +51,8 @@ class _Trainer(Stages):
         tuned: bool = True,
         fold: str = "",
     ) -> None:
-        super().__init__(store, shares)
-        self.config, self.data, self.device, self.progress, self.tuned = config, data, device, progress, tuned
+        super().__init__(store, device, shares)
+        self.config, self.data, self.progress, self.tuned = config, data, progress, tuned
         self.training = config.training
         self.models = [build_unet(model, seed=config.seed + i).to(device) for i, model in enumerate(config.models)]
         self.policy = build_policy(
@@ -67,7 +67,7 @@ class _Trainer(Stages):
                            seconds=self.seconds, histories=self.histories)  # fmt: skip
         self.shape = patch_size(data.height, data.width, config.grid)
         # What every stage depends on; the tables and the teacher add the grid.
-        self.common = {"data": data.fingerprint, "flips": data.flips, "seed": config.seed, "device": device.type}
+        self.common = {"data": data.fingerprint, "flips": data.flips, "seed": config.seed}
         if fold:  # its data bear the fingerprint of the whole
             self.common["fold"] = fold
         self.model_keys = [""] * len(self.models)
@@ -308,6 +308,7 @@ class _Trainer(Stages):
             policy=config.policy.kind,
             stride=config.policy.stride,
             precision=precision,
+            device=self.device.type,  # what scores has the rounding of where it was computed
         )
 
         def make() -> tuple[Tensors, dict[str, Any]]:
@@ -328,6 +329,7 @@ class _Trainer(Stages):
             grid=config.grid,
             halo=config.halo,
             precision=precision,
+            device=self.device.type,
         )
 
         def make() -> tuple[Tensors, dict[str, Any]]:

@@ -13,7 +13,7 @@ from ..models import UNet, build_unet
 from ..progress import Progress
 from .artifacts import ArtifactStore
 from .distill import distill, distill_key
-from .stages import TRAINED_S
+from .stages import TRAINED_ON, TRAINED_S, place
 
 __all__ = ["Single", "converged", "train_whole", "whole_epochs"]
 
@@ -27,6 +27,7 @@ class Single:
     model: UNet
     epochs: int
     trained_s: float  # seconds its training took, when it was made
+    trained_on: str  # where: see stages.place
     converged: bool  # its last epochs gained it no more IoU
 
 
@@ -48,7 +49,7 @@ def train_whole(
     """
     epochs = epochs or whole_epochs(training)
     longest = training.model_copy(update={"distill_epochs": epochs})
-    common = {"data": data.fingerprint, "flips": data.flips, "seed": seed, "device": device.type}
+    common = {"data": data.fingerprint, "flips": data.flips, "seed": seed}
     if not data.folds:
         common["images"] = "all"
     model = build_unet(config, seed=seed).to(device)
@@ -59,12 +60,14 @@ def train_whole(
         begun = time.monotonic()
         history = distill(model, None, everything, longest, distill_weight=0.0, seed=seed, device=device,
                           progress=progress, stage=name).history  # fmt: skip
-        return model.state_dict(), {"history": history, TRAINED_S: time.monotonic() - begun}
+        took_s = time.monotonic() - begun
+        return model.state_dict(), {"history": history, TRAINED_S: took_s, TRAINED_ON: place(device)}
 
     artifact = store.get_or_make(distill_key(store, common, config, longest), make)
     model.load_state_dict(artifact.tensors)
     history = artifact.notes["history"]
-    return Single(model.eval(), len(history), artifact.notes[TRAINED_S], converged(history))
+    notes = artifact.notes
+    return Single(model.eval(), len(history), notes[TRAINED_S], notes[TRAINED_ON], converged(history))
 
 
 def whole_epochs(training: TrainConfig) -> int:

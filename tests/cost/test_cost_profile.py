@@ -18,7 +18,7 @@ from paser_opt.cost import local as local_module
 from paser_opt.cost.bench import EFFORT
 from paser_opt.cost.exclusive import exclusive
 from paser_opt.cost.local import LocalBench
-from paser_opt.cost.machine import describe_machine, local_device
+from paser_opt.cost.machine import describe_machine, local_device, nvidia_driver
 from paser_opt.cost.profile import ProfileStore, open_profile
 from paser_opt.cost.workload import Workload
 from paser_opt.errors import DeviceError, RunError
@@ -242,3 +242,19 @@ def test_nobody_measures_beside_another_process(tmp_path: Path) -> None:
             assert not said
         with exclusive("board", Waiting()):
             assert said == ["wait for another measurement on board"]
+
+
+@pytest.mark.parametrize(
+    ("line", "driver"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024", "535.183.01"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build", "580.159.04"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build", "540.4.0"),
+    ],
+)
+def test_the_drivers_version(tmp_path, line, driver):
+    assert nvidia_driver(tmp_path) == ""
+    file = tmp_path / "proc/driver/nvidia/version"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{line}\nGCC version:  gcc version 12.3.0\n", encoding="utf-8")
+    assert nvidia_driver(tmp_path) == driver

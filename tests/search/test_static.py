@@ -75,6 +75,8 @@ def test_every_size_is_there_as_it_is_and_in_int8(made) -> None:
     assert {row.precision: row.runtime for row in result.models} == {"fp32": "eager", "int8": "onnx-int8"}
     assert all(row.latency.how == "measured" for row in result.models)
     assert read_record(StaticFront, run.static_file) == result
+    assert f"Single UNets were trained on cpu, torch {torch.__version__}." in result.notes
+    assert all(f"on cpu, torch {torch.__version__}; folds" in note for note in result.notes if "UNets of trial" in note)
 
 
 def test_the_scores_are_the_models_own(made, tiny_study) -> None:

@@ -6,6 +6,7 @@ import torch
 from paser_opt.cache import evict, stored
 from paser_opt.train import artifacts
 from paser_opt.train.artifacts import ArtifactStore
+from paser_opt.train.stages import TRAINED_ON, place, trained_on
 
 TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(3), "empty": torch.zeros(0, 2)}
 
@@ -37,6 +38,22 @@ def test_the_key_changes_with_anything_it_is_made_from(tmp_path):
     }
     assert len(keys) == 4
     assert store.key("pretrain", seed=0, data="a") in keys
+
+
+def test_the_key_names_no_machine_and_the_notes_do(tmp_path, monkeypatch):
+    store = ArtifactStore(tmp_path)
+    key = store.key("pretrain", data="a", seed=0)
+    monkeypatch.setattr(torch, "__version__", "9.9.9+cu999")
+    artifacts.code_version.cache_clear()
+    assert store.key("pretrain", data="a", seed=0) == key
+
+    there = place(torch.device("cpu"))
+    assert there == "cpu, torch 9.9.9+cu999"
+    store.get_or_make(key, lambda: (TENSORS, {TRAINED_ON: there}))
+    store.get_or_make("b", lambda: (TENSORS, {TRAINED_ON: "NVIDIA H100, torch 2.11.0"}))
+    store.get_or_make("older", lambda: (TENSORS, {}))
+    assert trained_on(store, [key, "b", "older", "not there"]) == f"NVIDIA H100, torch 2.11.0 and {there}"
+    assert trained_on(store, ["older"]) == ""
 
 
 def test_damage_is_found_and_mended(tmp_path):
