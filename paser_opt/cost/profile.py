@@ -55,6 +55,11 @@ class ProfileStore:
     def __init__(self, path: Path, bench: Bench, profile: Profile) -> None:
         self.path, self.bench, self.profile = path, bench, profile
 
+    @property
+    def has_energy(self) -> bool:
+        """Whether anything in it was measured with energy, as far as there is a meter."""
+        return any(one.energy.reason != NOT_ASKED for one in self.profile.entries.values())
+
     def ensure(
         self,
         workloads: Sequence[Workload],

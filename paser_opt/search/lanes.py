@@ -40,7 +40,7 @@ from ..routers import (
 )
 from ..routing import workloads
 from ..train import Trained
-from .objective import Bench, Priced
+from .objective import Bench, Priced, asks_energy
 from .static import SingleModels
 
 __all__ = ["Effort", "Scorer", "sweep"]
@@ -331,7 +331,8 @@ class Scorer:
         within = self.bench.study.predict_within if within is None else within
         beside, _ = self._workloads(self.config)
         self.costs.entries = self.bench.profile.ensure(
-            steps, progress=self.bench.progress, within=within, beside=beside
+            steps, progress=self.bench.progress, energy=asks_energy(self.config, self.bench), within=within,
+            beside=beside,
         )
 
 

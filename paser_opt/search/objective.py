@@ -93,16 +93,32 @@ def to_measure(config: PipelineConfig, bench: Bench) -> bool:
     if not bench.profile.bench.here:
         return False
     steps, _ = workloads(config, height=bench.data.height, width=bench.data.width, device=bench.cost_device)
-    return bool(bench.profile.missing(steps, within=bench.study.predict_within))
+    energy = asks_energy(config, bench)
+    return bool(bench.profile.missing(steps, energy=energy, within=bench.study.predict_within))
+
+
+def asks_energy(config: PipelineConfig, bench: Bench) -> bool:
+    """Whether steps are to be measured with energy: where the search needs it, or the profile has it of others.
+
+    A sensor may take most of a minute over each step (NVML's counter needs windows of 5 s): nobody who searches for
+    latency is to wait for that.
+    """
+    return energy_matters(config, bench.study) or bench.profile.has_energy
+
+
+def energy_matters(config: PipelineConfig, study: Study) -> bool:
+    """Whether energy is an objective, the reward's cost, or limited."""
+    return "energy" in (*study.objectives, config.reward_cost) or study.budget.max_energy_j is not None
 
 
 def price(config: PipelineConfig, bench: Bench) -> Priced:
     """Measure the steps of ``config`` that the profile neither holds nor tells; nothing else runs meanwhile."""
     steps, plan = workloads(config, height=bench.data.height, width=bench.data.width, device=bench.cost_device)
-    entries = bench.profile.ensure(steps, progress=bench.progress, within=bench.study.predict_within)
+    entries = bench.profile.ensure(
+        steps, progress=bench.progress, energy=asks_energy(config, bench), within=bench.study.predict_within
+    )
     priced = Priced(config, plan, entries)
-    energy_matters = "energy" in bench.study.objectives or bench.study.budget.max_energy_j is not None
-    if energy_matters or config.reward_cost == "energy":
+    if energy_matters(config, bench.study):
         _refuse_energy(priced.least(), bench.study)
     return priced
 

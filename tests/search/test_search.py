@@ -14,10 +14,16 @@ import pytest
 from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.config import Budget
+from paser_opt.cost.bench import NOT_ASKED
+from paser_opt.data import load
 from paser_opt.errors import ConfigError, RunError
 from paser_opt.pareto import front
+from paser_opt.records import Profile
 from paser_opt.runs import RunFolder
 from paser_opt.search import search
+from paser_opt.search.objective import price
+from paser_opt.search.pipelines import run_bench
+from paser_opt.search.space import first_trials, suggest
 
 
 def run(study, folder, trials):
@@ -157,6 +163,21 @@ def test_a_diverged_training_is_a_failed_trial_with_its_reason(tiny_study, run_f
     assert trial.state == "failed"
     assert "diverged in epoch" in trial.reason
     assert trial.values == {}
+
+
+def test_energy_is_measured_where_the_search_needs_it_or_the_profile_has_it(tiny_study, tiny_profile, tmp_path):
+    config = suggest(optuna.trial.FixedTrial(first_trials(tiny_study.space)[0][0].params), tiny_study, channels=1, classes=3)
+    run = RunFolder(tmp_path)
+    bench = run_bench(run, tiny_study, load(tiny_study.data), load_device("cpu"), Unwatched())
+    entries = price(config, bench).entries  # nothing is known yet, and latency is the objective
+    assert {one.energy.reason for one in entries.values()} == {NOT_ASKED}
+
+    whole = Profile.model_validate_json(tiny_profile)
+    one = next(key for key in whole.entries if key in entries)
+    del whole.entries[one]
+    whole.write(run.profile_file("cpu"))
+    bench = run_bench(run, tiny_study, bench.data, load_device("cpu"), Unwatched())
+    assert price(config, bench).entries[one].energy.reason != NOT_ASKED
 
 
 def test_estimated_energy_is_no_objective_unasked(tiny_study, run_folder):
