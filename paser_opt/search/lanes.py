@@ -331,7 +331,10 @@ class Scorer:
         within = self.bench.study.predict_within if within is None else within
         beside, _ = self._workloads(self.config)
         self.costs.entries = self.bench.profile.ensure(
-            steps, progress=self.bench.progress, energy=asks_energy(self.config, self.bench), within=within,
+            steps,
+            progress=self.bench.progress,
+            energy=asks_energy(self.config, self.bench),
+            within=within,
             beside=beside,
         )
 

@@ -7,7 +7,7 @@ or as the study says, and its best epoch on val is kept. Sizes span those of the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from ..train import TRAINED_S, Single, restore_pipeline, train_whole, trained_on
 from .objective import Bench, price
 from .pipelines import run_bench
 
-__all__ = ["SingleModels", "static_front", "static_sizes"]
+__all__ = ["SingleModels", "Unfinished", "static_front", "static_sizes"]
 
 Matrices = dict[str, Tensor]
 """Of val and test, the confusion matrices (N, K, K)."""
@@ -85,7 +85,7 @@ def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, pro
             raise DivergedError(f"no single UNet can be set against the routes: {' '.join(fronts.notes)}")
         rows, matrices = zip(*found, strict=True)
         fronts.notes.append(f"Single UNets were trained on {' and '.join(sorted(fronts.places))}.")
-        fronts.notes += [_trained(trial, bench) for trial in trials]
+        fronts.notes += [_trained(trial, bench) for trial in trials] + fronts.unfinished.notes()
         progress.stage("routes against it", len(trials))
         against = []
         for done, trial in enumerate(trials, start=1):
@@ -112,13 +112,42 @@ def _trained(trial: TrialRecord, bench: Bench) -> str:
     return f"UNets of trial {trial.number} were trained for: {', '.join(each)}; on {place}; folds not counted."
 
 
+class Unfinished:
+    """What single UNets have not learnt by their last epoch: one note for all seeds of a size."""
+
+    def __init__(self) -> None:
+        self.gaining: dict[UNetConfig, list[int]] = {}  # seeds
+        self.unlearnt: dict[UNetConfig, dict[int, int]] = {}  # seed → classes that are never predicted
+
+    def notes(self) -> list[str]:
+        gaining = [
+            f"{_sized(config)}, {_seeds(seeds)}, still gained IoU at its end: train longer."
+            for config, seeds in self.gaining.items()
+        ]
+        unlearnt = [
+            f"{_sized(config)}, {_seeds(never)}, never predicts {_between(never.values())} of {config.classes} classes "
+            "on test: it has not learnt them."
+            for config, never in self.unlearnt.items()
+        ]
+        return [*gaining, *unlearnt]
+
+
 class SingleModels:
     """Single UNets of ``sizes``: measured once, trained from any seed; fp32 and int8."""
 
-    def __init__(self, bench: Bench, device: Device, run: RunFolder, sizes: Sequence[StaticSize], int8: bool) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        device: Device,
+        run: RunFolder,
+        sizes: Sequence[StaticSize],
+        int8: bool,
+        unfinished: Unfinished | None = None,
+    ) -> None:
         self.bench, self.data = bench, bench.data
         self.notes: list[str] = []
         self.places: set[str] = set()  # where the UNets were trained
+        self.unfinished = unfinished or Unfinished()
         self.epochs = {config: size.epochs for size in sizes if self._fits(config := self._config(size))}
         self.configs = list(self.epochs)
         if sizes and not self.configs:
@@ -182,7 +211,7 @@ class SingleModels:
         model = single.model.to("cpu").eval()
         self.places.add(single.trained_on)
         if not single.converged:
-            self.notes.append(f"{_sized(config)}, seed {seed}, still gained IoU at its end: train longer.")
+            self.unfinished.gaining.setdefault(config, []).append(seed)
         if single.epochs < (usual := whole_epochs(study.training)):
             self.notes.append(f"{_sized(config)} trains {single.epochs} epochs, by the study; others {usual}.")
         screen = Screen(model, 0, seed=0)
@@ -190,10 +219,7 @@ class SingleModels:
         row, matrices = self._row(single, "fp32", bench.profile, key, screen)
         never = int((matrices["test"].sum(dim=(0, 1)) == 0).sum())
         if never:
-            self.notes.append(
-                f"{_sized(config)}, seed {seed}, never predicts {never} of {self.data.classes} classes on test: "
-                "it has not learnt them."
-            )
+            self.unfinished.unlearnt.setdefault(config, {})[seed] = never
         yield row, matrices
         if self.int8:
             part = self.data.pretrain
@@ -214,6 +240,15 @@ class SingleModels:
             test_iou=data_iou(matrices["test"]), test_low=low, test_high=high,
         )  # fmt: skip
         return row, matrices
+
+
+def _seeds(seeds: Collection[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
+
+
+def _between(counts: Collection[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _sized(config: UNetConfig) -> str:

@@ -22,7 +22,7 @@ from ..runs import RunFolder
 from .lanes import Effort, Scorer
 from .pipelines import SeededPipeline, trial_pipeline
 from .space import first_trials, suggest
-from .static import SingleModels, static_sizes
+from .static import SingleModels, Unfinished, static_sizes
 
 __all__ = ["Effort", "compare_run", "compare_study"]
 
@@ -67,17 +67,19 @@ class _Maker:
     def comparison(self, title: str) -> Comparison:
         pipeline, lanes = self.pipeline, []
         unsettled: list[str] = []
+        unfinished = Unfinished()
         uneven: list[float] = []
         axis, trial = pipeline.axis, pipeline.trial
         for seed in range(self.effort.seeds):
             bench = pipeline.bench(seed)
             priced, trained = pipeline.trained(seed, bench)
             sizes = static_sizes(pipeline.study, self.effort.static) if self.effort.static else []
-            singles = SingleModels(bench, pipeline.device, pipeline.run, sizes, self.effort.int8)
+            singles = SingleModels(bench, pipeline.device, pipeline.run, sizes, self.effort.int8, unfinished)
             scored = Scorer(bench, priced, trained, axis, self.effort, singles)
             lanes.append(dict(scored.lanes()))
             uneven.append(unevenness(scored.test.gain))
             unsettled += singles.notes
+        unsettled += unfinished.notes()
         boxes = {one: box(lanes, one) for one in lanes[0][PIPELINE].test.costs}
         spent = budgets(lanes, axis, random=RANDOM, oracle=ORACLE)
         images = [one[PIPELINE].test.matrices.shape[1] for one in lanes]

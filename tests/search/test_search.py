@@ -166,7 +166,8 @@ def test_a_diverged_training_is_a_failed_trial_with_its_reason(tiny_study, run_f
 
 
 def test_energy_is_measured_where_the_search_needs_it_or_the_profile_has_it(tiny_study, tiny_profile, tmp_path):
-    config = suggest(optuna.trial.FixedTrial(first_trials(tiny_study.space)[0][0].params), tiny_study, channels=1, classes=3)
+    paper = optuna.trial.FixedTrial(first_trials(tiny_study.space)[0][0].params)
+    config = suggest(paper, tiny_study, channels=1, classes=3)
     run = RunFolder(tmp_path)
     bench = run_bench(run, tiny_study, load(tiny_study.data), load_device("cpu"), Unwatched())
     entries = price(config, bench).entries  # nothing is known yet, and latency is the objective

@@ -19,7 +19,7 @@ from paser_opt.report.findings import findings
 from paser_opt.report.info import collect
 from paser_opt.search import search, static_front
 from paser_opt.search.pipelines import run_bench
-from paser_opt.search.static import SingleModels, static_sizes
+from paser_opt.search.static import SingleModels, Unfinished, static_sizes
 from paser_opt.train import TRAINED_S, ArtifactStore, Single, train_whole
 from paser_opt.train.whole import converged
 
@@ -116,7 +116,22 @@ def test_a_size_trains_for_its_own_epochs(made, tiny_study) -> None:
     assert row.epochs == 1  # as many as its history has
     assert "base 4, depth 1, scale 1 trains 1 epochs, by the study; others 2." in singles.notes
     never = int((matrices["test"].sum(dim=(0, 1)) == 0).sum())
-    assert any(f"never predicts {never} of 3 classes" in note for note in singles.notes) == (never > 0)
+    assert any(f"never predicts {never} of 3 classes" in note for note in singles.unfinished.notes()) == (never > 0)
+
+
+def test_what_is_unfinished_is_said_once_for_all_seeds() -> None:
+    unfinished, one, other = (
+        Unfinished(),
+        UNetConfig(base=4, depth=2, scale=0.5),
+        UNetConfig(base=8, depth=3, classes=5),
+    )
+    unfinished.gaining = {one: [1]}
+    unfinished.unlearnt = {one: {0: 2, 4: 1}, other: {3: 4}}
+    assert unfinished.notes() == [
+        "base 4, depth 2, scale 0.5, seed 1, still gained IoU at its end: train longer.",
+        "base 4, depth 2, scale 0.5, seeds 0, 4, never predicts 1 to 2 of 3 classes on test: it has not learnt them.",
+        "base 8, depth 3, scale 1, seed 3, never predicts 4 of 5 classes on test: it has not learnt them.",
+    ]
 
 
 def test_one_that_diverges_is_left_out_of_the_front_of_a_run(made, monkeypatch) -> None:
