@@ -1,13 +1,11 @@
 """Every command: help with an example, one clear line and exit code 2 for what a user can mend."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -227,7 +225,7 @@ def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_pat
         "--seeds",
         "1",
         "--models",
-        "2",
+        "1",
         "--no-reinforce",
         "--run",
         run_folder(),
@@ -242,7 +240,7 @@ def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_pat
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings[:2] == ["What to know", "The front"] and headings[3].startswith("Routers on trial")
     assert headings[4:] == ["Adaptability", "Mc-samples", "Cost-kinds", "Ablation"]
-    assert "paser-opt record tiny --seeds 1 --trials 3 --models 2 --no-reinforce" in text
+    assert "paser-opt record tiny --seeds 1 --trials 3 --models 1 --no-reinforce" in text
     assert str(tmp_path) not in text
 
 
@@ -356,7 +354,7 @@ def test_profile_in_json(paser_opt, tiny_toml, tmp_path):
     assert "refine" in table.stderr
 
 
-def test_a_profile_is_replaced_only_by_a_whole_one(paser_opt, tiny_toml, tiny_profile, tmp_path):
+def test_a_profile_is_replaced_only_by_a_whole_one(start, paser_opt, tiny_toml, tiny_profile, tmp_path):
     out = tmp_path / "p.json"
     out.write_text("my notes\n")
     one_line(paser_opt("profile", tiny_toml, "--out", out, "--new", "-q"), "p.json is damaged")
@@ -365,9 +363,7 @@ def test_a_profile_is_replaced_only_by_a_whole_one(paser_opt, tiny_toml, tiny_pr
     one_line(paser_opt("profile", tiny_toml, "--device", "jetson", "--out", out, "--new", "-q"), "jetson is not this")
     assert out.read_text() == tiny_profile
     command = ["profile", tiny_toml, "--out", out, "--new", "--no-energy", "-q"]
-    code = "from command import few_samples; from paser_opt.cli import main; few_samples(); main()"
-    beside = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    process = subprocess.Popen([sys.executable, "-c", code, *map(str, command)], env=beside)
+    process = start(*command)
     while not (half := list(tmp_path.glob(".p.json.new"))):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)

@@ -34,11 +34,8 @@ CPU = load_device("cpu")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, tiny_study, tiny_profile):
-    folder = tmp_path_factory.mktemp("experiments") / "run"
-    (folder / "profiles").mkdir(parents=True)
-    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
-    return search(tiny_study, folder, device=CPU, trials=3, timeout_s=None, watcher=Unwatched())
+def run(tiny_copy):
+    return tiny_copy
 
 
 @pytest.fixture(scope="module")
