@@ -17,10 +17,10 @@ from paser_opt.experiments import base, runner
 from paser_opt.search import finish, versus
 
 LOADED = (
-    "paser_opt.experiments.study", "paser_opt.report.page", "paser_opt.cli.live", "optuna.storages._rdb.models",
+    "paser_opt.experiments.study", "paser_opt.report.page", "optuna.storages._rdb.models",
     "alembic.command", "codecarbon", "onnxruntime", "torch._inductor", "torch.onnx",
 )  # fmt: skip
-"""What commands import, some of it late."""
+"""What commands import, some of it late; not cli.live, whose console reads COLUMNS."""
 
 
 def few_samples() -> None:

@@ -32,8 +32,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     _own = tempfile.TemporaryDirectory(prefix="paser-opt-tests-")
     os.environ["TMPDIR"] = tempfile.tempdir = _own.name
 
-LONG = ("test_docs_commands.py", "test_commands.py", "test_survival.py", "test_wheel.py", "test_rungs.py")
-"""Files that take a minute or more go first, or one core waits for the other at the end."""
+LONG = (
+    "test_survival.py", "test_commands.py", "test_docs_commands.py", "test_report_page.py", "test_rungs.py",
+    "test_executors.py", "test_cost_remote.py", "test_wheel.py",
+)  # fmt: skip
+"""Files that take half a minute or more go first, or one core waits for the other at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -42,7 +42,7 @@ def shown() -> list[list[str]]:
             if arguments[0] == "record":  # goes on from the run that the other commands made
                 arguments += ["--trials", "3", "--seeds", "1", "--run", "runs/quickstart"]
             if arguments[0] in ("compare", "record", "static"):
-                arguments += ["--models", "1"]
+                arguments += ["--models", "2"]
             if arguments[0] == "compare":
                 arguments += ["--points", "2"]
             found[tuple(arguments)] = None

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -225,7 +226,7 @@ def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_pat
         "--seeds",
         "1",
         "--models",
-        "1",
+        "2",
         "--no-reinforce",
         "--run",
         run_folder(),
@@ -240,7 +241,7 @@ def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_pat
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings[:2] == ["What to know", "The front"] and headings[3].startswith("Routers on trial")
     assert headings[4:] == ["Adaptability", "Mc-samples", "Cost-kinds", "Ablation"]
-    assert "paser-opt record tiny --seeds 1 --trials 3 --models 1 --no-reinforce" in text
+    assert "paser-opt record tiny --seeds 1 --trials 3 --models 2 --no-reinforce" in text
     assert str(tmp_path) not in text
 
 
@@ -366,6 +367,7 @@ def test_a_profile_is_replaced_only_by_a_whole_one(start, paser_opt, tiny_toml, 
     process = start(*command)
     while not (half := list(tmp_path.glob(".p.json.new"))):
         assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     assert out.read_text() == tiny_profile and not half[0].exists()

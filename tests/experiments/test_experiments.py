@@ -27,7 +27,6 @@ from paser_opt.experiments.runner import EXPERIMENTS, run_experiments
 from paser_opt.predict import TimeBudget
 from paser_opt.records import read_record
 from paser_opt.report.choice import chosen_trial
-from paser_opt.search import search
 from paser_opt.search.pipelines import trial_pipeline
 
 CPU = load_device("cpu")

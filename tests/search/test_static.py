@@ -17,7 +17,7 @@ from paser_opt.patches import confusion, hard_labels
 from paser_opt.records import StaticFront, read_record
 from paser_opt.report.findings import findings
 from paser_opt.report.info import collect
-from paser_opt.search import search, static_front
+from paser_opt.search import static_front
 from paser_opt.search.pipelines import run_bench
 from paser_opt.search.static import SingleModels, static_sizes
 from paser_opt.train import TRAINED_S, ArtifactStore, Single, train_whole

@@ -121,7 +121,8 @@ def test_killed_workers_and_drivers_of_a_parallel_search(tiny_toml, run_folder, 
         else:
             process.kill()
             process.wait()
-            wait_until(lambda workers=workers: not alive(workers), 10)  # children die with their parent
+            # Children die with their parent, or once they have loaded torch, which takes a busy machine its time.
+            wait_until(lambda workers=workers: not alive(workers), 60)
             process = search_it()
         kills += 1
     _, errors = process.communicate()
@@ -147,8 +148,8 @@ def test_a_killed_worker_is_a_retry_that_the_record_shows(tiny_study, run_folder
                 killed.append(job.record.number)
             return future
 
-    trials = run(tiny_study, run_folder(), 3, executor=partial(Killing, workers=2)).trials()
-    assert [one.state for one in trials] == ["complete"] * 3
+    trials = run(tiny_study, run_folder(), 2, executor=partial(Killing, workers=1)).trials()
+    assert [one.state for one in trials] == ["complete"] * 2
     assert [one.warnings for one in trials if one.warnings] == [
         ["attempt 2: its worker process was ended by SIGKILL, as the system does where memory runs out"]
     ]
@@ -202,7 +203,7 @@ def test_ctrl_c_of_a_parallel_search_ends_its_workers_and_goes_on(tiny_toml, run
     assert "Traceback" not in errors
     assert workers
     wait_until(lambda: not alive(workers), 10)
-    done = len(RunFolder(folder).trials()) + 2
+    done = len(RunFolder(folder).trials()) + 1
     again = paser_opt(*command(tiny_toml, folder, done, "-q", "--workers", "2"))
     assert again.returncode == 0, again.stderr
     assert states(folder) == ["COMPLETE"] * done
