@@ -44,7 +44,7 @@ def shown() -> list[list[str]]:
             if arguments[0] in ("compare", "record", "static"):
                 arguments += ["--models", "2"]
             if arguments[0] == "compare":
-                arguments += ["--points", "4"]
+                arguments += ["--points", "2"]
             found[tuple(arguments)] = None
 
     def place(arguments: list[str]) -> tuple[int, bool]:

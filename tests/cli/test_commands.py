@@ -1,13 +1,12 @@
 """Every command: help with an example, one clear line and exit code 2 for what a user can mend."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import pytest
 
@@ -394,7 +393,7 @@ def test_profile_in_json(paser_opt, tiny_toml, tmp_path):
     assert "refine" in table.stderr
 
 
-def test_a_profile_is_replaced_only_by_a_whole_one(paser_opt, tiny_toml, tiny_profile, tmp_path):
+def test_a_profile_is_replaced_only_by_a_whole_one(start, paser_opt, tiny_toml, tiny_profile, tmp_path):
     out = tmp_path / "p.json"
     out.write_text("my notes\n")
     one_line(paser_opt("profile", tiny_toml, "--out", out, "--new", "-q"), "p.json is damaged")
@@ -403,11 +402,10 @@ def test_a_profile_is_replaced_only_by_a_whole_one(paser_opt, tiny_toml, tiny_pr
     one_line(paser_opt("profile", tiny_toml, "--device", "jetson", "--out", out, "--new", "-q"), "jetson is not this")
     assert out.read_text() == tiny_profile
     command = ["profile", tiny_toml, "--out", out, "--new", "--no-energy", "-q"]
-    code = "from command import few_samples; from paser_opt.cli import main; few_samples(); main()"
-    beside = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    process = subprocess.Popen([sys.executable, "-c", code, *map(str, command)], env=beside)
+    process = start(*command)
     while not (half := list(tmp_path.glob(".p.json.new"))):
         assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     assert out.read_text() == tiny_profile and not half[0].exists()

@@ -27,18 +27,14 @@ from paser_opt.experiments.runner import EXPERIMENTS, run_experiments
 from paser_opt.predict import TimeBudget
 from paser_opt.records import read_record
 from paser_opt.report.choice import chosen_trial
-from paser_opt.search import search
 from paser_opt.search.pipelines import trial_pipeline
 
 CPU = load_device("cpu")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, tiny_study, tiny_profile):
-    folder = tmp_path_factory.mktemp("experiments") / "run"
-    (folder / "profiles").mkdir(parents=True)
-    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
-    return search(tiny_study, folder, device=CPU, trials=3, timeout_s=None, watcher=Unwatched())
+def run(tiny_copy):
+    return tiny_copy
 
 
 @pytest.fixture(scope="module")

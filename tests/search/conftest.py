@@ -2,7 +2,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import time
 
 import pytest
@@ -21,19 +20,19 @@ def kill_at_random(kills):
     """kill_at_random(search_it, trials, draw, check=…) → trials asked for in the end.
 
     Nine of ten kills come while trials run, the others while the process starts; a search that came to its end before
-    its kill goes on with more trials. ``search_it(trials)`` is the command, not quiet: its first line says that trials
-    begin. ``check`` is called after each stop.
+    its kill goes on with more trials. ``search_it(trials)`` starts the command, not quiet: its first line says that
+    trials begin. ``check`` is called after each stop.
     """
 
     def kill(search_it, trials: int, draw: random.Random, check=lambda: None) -> int:
         done = 0
         while done < kills:
-            process = subprocess.Popen(search_it(trials), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            process = search_it(trials)
             if draw.random() < 0.9:
-                process.stdout.readline()
+                process.first_line()
             time.sleep(draw.uniform(0, KILL_WINDOW_S))
             process.kill()
-            said, _ = process.communicate()
+            said = process.communicate()
             assert process.returncode in (0, -signal.SIGKILL), said
             done += process.returncode == -signal.SIGKILL
             trials += 3 * (process.returncode == 0)

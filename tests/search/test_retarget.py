@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -17,7 +15,6 @@ from paser_opt.errors import ConfigError, DeviceError, RunError
 from paser_opt.export import stored_pipeline
 from paser_opt.pareto import front
 from paser_opt.progress import Silent
-from paser_opt.records import write_text
 from paser_opt.runs import RunFolder
 from paser_opt.search import retarget, search
 from paser_opt.train import ArtifactStore, restore_pipeline
@@ -37,10 +34,8 @@ def for_board(run: RunFolder, out, device=BOARD) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def run(tiny_study, tiny_profile, tmp_path_factory) -> RunFolder:
-    folder = tmp_path_factory.mktemp("retarget") / "run"
-    write_text(folder / "profiles" / "cpu.json", tiny_profile)
-    return search(tiny_study, folder, device=CPU, trials=4, timeout_s=None, watcher=Unwatched())
+def run(tiny_copy) -> RunFolder:
+    return tiny_copy
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +123,7 @@ def test_it_goes_on_where_it_stopped(run, board, tmp_path):
     assert out.trial_file(1).stat().st_mtime_ns == kept
 
 
-def test_a_kill_loses_nothing(run, board, tmp_path, paser_opt):
+def test_a_kill_loses_nothing(run, board, tmp_path, start, paser_opt):
     toml = tmp_path / "board.toml"
     toml.write_text(
         'name = "board"\nkind = "jetson"\npeak_flops_per_s = { value = 1e7, source = "a sheet" }\n'
@@ -136,7 +131,7 @@ def test_a_kill_loses_nothing(run, board, tmp_path, paser_opt):
     )
     out = RunFolder(tmp_path / "out")
     command = [str(run.path), "--device", str(toml), "--estimate", "--out", str(out.path), "--quiet"]
-    process = subprocess.Popen([sys.executable, "-m", "paser_opt", "retarget", *command])
+    process = start("retarget", *command)
     while not out.trial_file(0).is_file():
         assert process.poll() is None
         time.sleep(0.01)

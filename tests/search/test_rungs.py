@@ -2,8 +2,6 @@
 
 import os
 import random
-import subprocess
-import sys
 
 import optuna
 import pytest
@@ -127,16 +125,16 @@ def test_a_finished_trial_equals_one_that_never_stopped(finished, study, run_fol
 
 
 @pytest.mark.timeout(600 + 20 * KILLS)
-def test_kills_between_rungs_lose_nothing(study, long_trials, run_folder, kill_at_random):
+def test_kills_between_rungs_lose_nothing(study, long_trials, run_folder, start, kill_at_random):
     long, folder = long_trials(study), run_folder()
 
-    def search_it(trials: int) -> list[str]:
-        arguments = [str(long), "--out", str(folder), "--trials", str(trials)]
-        return [sys.executable, "-m", "paser_opt", "search", *arguments]
+    def search_it(trials: int):
+        return start("search", long, "--out", folder, "--trials", trials)
 
     total = kill_at_random(search_it, TRIALS, random.Random(3))
-    done = subprocess.run(search_it(total), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = search_it(total)
+    said = done.communicate()
+    assert done.returncode == 0, said
     assert outcome(RunFolder.open(folder)) == outcome(run(long, run_folder("whole"), total))
 
 

@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import optuna
@@ -30,12 +28,9 @@ def run(study, folder, trials):
     return search(study, folder, device=load_device("cpu"), trials=trials, timeout_s=None, watcher=Unwatched())
 
 
-@pytest.fixture(scope="module")
-def finished(tiny_study, tiny_profile, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    (folder / "profiles").mkdir(parents=True)
-    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
-    return run(tiny_study, folder, trials=5)
+@pytest.fixture
+def finished(tiny_run):
+    return tiny_run
 
 
 def outcome(folder: RunFolder):
@@ -114,10 +109,9 @@ def test_resumed_equals_uninterrupted(tiny_study, run_folder, finished):
     assert outcome(run(tiny_study, folder, trials=5)) == outcome(finished)
 
 
-def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(tiny_toml, run_folder):
+def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(tiny_toml, run_folder, start):
     folder = run_folder()
-    command = [sys.executable, "-m", "paser_opt", "search", str(tiny_toml), "--out", str(folder), "--trials", "30"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start("search", tiny_toml, "--out", folder, "--trials", "30")
     while len(list(folder.glob("trials/*/trial.json"))) < 2:
         assert process.poll() is None
         time.sleep(0.05)

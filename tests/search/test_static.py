@@ -17,7 +17,7 @@ from paser_opt.patches import confusion, hard_labels
 from paser_opt.records import StaticFront, read_record
 from paser_opt.report.findings import findings
 from paser_opt.report.info import collect
-from paser_opt.search import search, static_front
+from paser_opt.search import static_front
 from paser_opt.search.pipelines import run_bench
 from paser_opt.search.static import SingleModels, Unfinished, static_sizes
 from paser_opt.train import TRAINED_S, ArtifactStore, Single, train_whole
@@ -57,13 +57,9 @@ def test_convergence_is_judged_by_the_last_scores() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tiny_study, tiny_profile, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("static") / "run"
-    (folder / "profiles").mkdir(parents=True)
-    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
-    device = load_device("cpu")
-    run = search(tiny_study, folder, device=device, trials=3, timeout_s=None, watcher=Unwatched())
-    return run, static_front(run, device=device, models=2, int8=True, progress=Unwatched())
+def made(tiny_copy):
+    front = static_front(tiny_copy, device=load_device("cpu"), models=2, int8=True, progress=Unwatched())
+    return tiny_copy, front
 
 
 def test_every_size_is_there_as_it_is_and_in_int8(made) -> None:

@@ -20,30 +20,15 @@ from paser_opt.runs import RunFolder
 from paser_opt.search import Effort, compare_run, compare_study
 from paser_opt.search.lanes import sweep
 from paser_opt.search.objective import Bench, price
-from paser_opt.search.study import search
 from paser_opt.train import ArtifactStore
 
 QUICK = Effort(points=2, static=2, int8=False)
 CPU = load_device("cpu")
 
 
-class Watcher(Silent):
-    def started(self, number, total, tag): ...
-
-    def running(self, number):
-        return self
-
-    def finished(self, trial, front, volume): ...
-
-    def note(self, text): ...
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, tiny_study, tiny_profile):
-    folder = tmp_path_factory.mktemp("versus") / "run"
-    (folder / "profiles").mkdir(parents=True)
-    (folder / "profiles" / "cpu.json").write_text(tiny_profile, encoding="utf-8")
-    return search(tiny_study, folder, device=CPU, trials=2, timeout_s=None, watcher=Watcher())
+def run(tiny_copy):
+    return tiny_copy
 
 
 def made(run: RunFolder) -> set[str]:
