@@ -35,7 +35,7 @@ def known(name: str) -> str:
     if name in EXPERIMENTS:
         return name
     near = difflib.get_close_matches(name, EXPERIMENTS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else "."
     raise ConfigError(f"no experiment {name!r}{hint} Known: {', '.join(EXPERIMENTS)}")
 
 
