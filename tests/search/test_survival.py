@@ -70,7 +70,13 @@ def wait_until(condition, seconds: float = 120.0):
 
 
 def alive(processes) -> list[psutil.Process]:
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    def lives(one: psutil.Process) -> bool:
+        try:
+            return one.is_running() and one.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:  # between the two
+            return False
+
+    return [one for one in processes if lives(one)]
 
 
 @pytest.fixture
