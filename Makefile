@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= quickstart
 # One more than there are cores: tests wait for one another where they measure, and for kills and clocks.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 export PASER_OPT_DATA ?= $(abspath ../shared/data)
 
 .PHONY: search test check clean

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,9 @@ few_samples()
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Measurements wait for each other by a lock in here: tests at once need not, what they measure is of no interest.
-    _own = tempfile.TemporaryDirectory(prefix="paser-opt-tests-")
-    os.environ["TMPDIR"] = tempfile.tempdir = _own.name
+    os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="paser-opt-tests-")
+    # After multiprocessing has removed its own folder in there (at -100).
+    Finalize(None, shutil.rmtree, args=[tempfile.tempdir], kwargs={"ignore_errors": True}, exitpriority=-200)
 
 LONG = (
     "test_survival.py", "test_commands.py", "test_docs_commands.py", "test_report_page.py", "test_rungs.py",
