@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= quickstart
-# One more than there are cores: tests wait for one another where they measure, and for kills and clocks.
+# Two more than there are cores: tests wait for one another where they measure, and for kills and clocks.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 export PASER_OPT_DATA ?= $(abspath ../shared/data)
 
