@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= quickstart
-# Two more than there are cores: tests wait for one another where they measure, and for kills and clocks.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+# One more than there are cores: tests wait for one another where they measure, and for kills and clocks.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export PASER_OPT_DATA ?= $(abspath ../shared/data)
 
 .PHONY: search test check clean
