@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
@@ -14,15 +14,15 @@ from .options import Json, RunPath
 __all__ = ["command"]
 
 UNITS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "uj": 1e-6,
-    "µj": 1e-6,
-    "mj": 1e-3,
-    "j": 1.0,
+    "ns": Decimal("1e-9"),
+    "us": Decimal("1e-6"),
+    "µs": Decimal("1e-6"),
+    "ms": Decimal("1e-3"),
+    "s": Decimal(1),
+    "uj": Decimal("1e-6"),
+    "µj": Decimal("1e-6"),
+    "mj": Decimal("1e-3"),
+    "j": Decimal(1),
 }
 
 
@@ -35,8 +35,8 @@ def _quantity(text: str | None, option: str, unit: str) -> float | None:
     if not found or (found[2] and found[2] not in known):
         raise ConfigError(f"{option} {text!r}: give a number with a unit of {', '.join(known)}")
     try:
-        return float(found[1]) * UNITS.get(found[2], 1.0)
-    except ValueError:
+        return float(Decimal(found[1]) * UNITS.get(found[2], 1))  # 10.2ms is the very float that 0.0102 is
+    except InvalidOperation:
         raise ConfigError(f"{option} {text!r} is not a number") from None
 
 

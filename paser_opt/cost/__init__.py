@@ -12,7 +12,7 @@ from .local import LocalBench
 from .machine import describe_machine, identity, local_device, synchronizer, using_threads
 from .pace import pace_now, pace_probes
 from .predict import RoutePlan, alone, cost_per_patch, least, predict
-from .profile import ProfileStore, open_bench, open_profile
+from .profile import ProfileStore, has_energy, open_bench, open_profile
 from .reach import reach
 from .remote import RemoteBench
 from .roofline import RooflineBench
@@ -33,6 +33,7 @@ __all__ = [
     "cost_per_patch",
     "describe_machine",
     "exclusive",
+    "has_energy",
     "identity",
     "latency_record",
     "least",

@@ -123,7 +123,7 @@ def nvidia_driver(root: Path = board.ROOT) -> str:
 
     The open module's line has more words in it ("… Open Kernel Module for x86_64  580.159.04 …") than the closed one's.
     """
-    found = re.search(r"Module\D.*?\s(\d+(?:\.\d+)+)", board.read_text(root / "proc/driver/nvidia/version"))
+    found = re.search(r"Module\b.*?\s(\d+(?:\.\d+)+)", board.read_text(root / "proc/driver/nvidia/version"))
     return found[1] if found else ""
 
 

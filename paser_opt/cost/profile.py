@@ -24,7 +24,7 @@ from .roofline import RooflineBench
 from .unprofiled import tell, uncertainty
 from .workload import Workload
 
-__all__ = ["ProfileStore", "open_bench", "open_profile"]
+__all__ = ["ProfileStore", "has_energy", "open_bench", "open_profile"]
 
 
 def open_bench(device: Device, *, estimate: bool = False) -> Bench:
@@ -57,8 +57,7 @@ class ProfileStore:
 
     @property
     def has_energy(self) -> bool:
-        """Whether anything in it was measured with energy, as far as there is a meter."""
-        return any(one.energy.reason != NOT_ASKED for one in self.profile.entries.values())
+        return has_energy(self.profile)
 
     def ensure(
         self,
@@ -99,7 +98,10 @@ class ProfileStore:
         """Those of the ``workloads`` that must be measured; what can be told ``within`` is told now, and kept."""
         missing = {load.key: load for load in workloads if self._lacks(load.key, energy, within)}
         if missing and within:
-            self._keep(told := tell(list(missing.values()), self.profile.entries, within=within), 0.0)
+            told = tell(list(missing.values()), self.profile.entries, within=within)
+            if energy:  # nothing tells energy from networks that were measured without
+                told = {key: one for key, one in told.items() if one.energy.reason != NOT_ASKED}
+            self._keep(told, 0.0)
             missing = {key: load for key, load in missing.items() if key not in told}
         return list(missing.values())
 
@@ -113,6 +115,11 @@ class ProfileStore:
         if entry is None or (energy and entry.energy.reason == NOT_ASKED):
             return True
         return entry.latency.how == "predicted" and uncertainty(entry.latency) > within
+
+
+def has_energy(profile: Profile) -> bool:
+    """Whether anything in it was measured with energy, as far as there was a meter."""
+    return any(one.energy.reason != NOT_ASKED for one in profile.entries.values())
 
 
 def _refuse_other(known: Machine, here: Machine, path: Path) -> None:

@@ -100,7 +100,7 @@ def _origin(subjects: list[Subject], run: RunFolder, trial: TrialRecord, command
         images=[len(one.data.test) for one in subjects],
         fingerprint=first.data.fingerprint,
         device=first.pipeline.device.name,
-        machine=f"{machine.described}; trained on {places}",
+        machine=machine.described + (f"; trained on {places}" if places else ""),
         commands=commands,
         versions={
             "python": platform.python_version(),

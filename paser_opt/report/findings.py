@@ -21,8 +21,8 @@ ALIKE = 1.5
 FEW = 20
 """Complete trials below which the front still moves with every trial."""
 FEW_IMAGES = 20
-"""Images of val or test below which a 95 % interval by resampling them is too narrow by a tenth or so: of a mean over n
-images, sqrt((n - 1) / n) · 1.96 over Student's t of n - 1."""
+"""Images of val or test below which a 95 % interval by resampling them is too narrow by a tenth, with a few by far
+more: of a mean over n images, sqrt((n - 1) / n) · 1.96 over Student's t of n - 1."""
 
 
 @dataclass(frozen=True)
@@ -272,8 +272,8 @@ def _few(info: Info) -> Iterator[Finding]:
     few = [f"{count} in {part}" for part in ("val", "test") if (count := info.run.data.images[part]) < FEW_IMAGES]
     if few and info.points:
         text = (
-            f"Images: {', '.join(few)}. Intervals over so few are wide, and still narrower than they should be: trials "
-            "whose intervals overlap are not told apart. Label more images, or hold out more of them ([data] holdout)."
+            f"Images: {', '.join(few)}. Intervals over so few are wide, and still narrower than they should be: trust "
+            "no difference within them. Label more images, or hold out more of them ([data] holdout)."
         )
         yield Finding(False, "Few images", text)
     if not info.run.finished:

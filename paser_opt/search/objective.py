@@ -107,8 +107,9 @@ def asks_energy(config: PipelineConfig, bench: Bench) -> bool:
 
 
 def energy_matters(config: PipelineConfig, study: Study) -> bool:
-    """Whether energy is an objective, the reward's cost, or limited."""
-    return "energy" in (*study.objectives, config.reward_cost) or study.budget.max_energy_j is not None
+    """Whether energy is an objective, limited, or the reward's cost, be it of another trial: a front has one price."""
+    kinds = (*study.objectives, *study.space.reward_cost, config.reward_cost)
+    return "energy" in kinds or study.budget.max_energy_j is not None
 
 
 def price(config: PipelineConfig, bench: Bench) -> Priced:

@@ -14,7 +14,7 @@ import torch
 
 from ..config import Device, Study
 from ..cost import Bench as DeviceBench
-from ..cost import ProfileStore, cost_per_patch, identity, open_bench, open_profile
+from ..cost import ProfileStore, cost_per_patch, has_energy, identity, open_bench, open_profile
 from ..data import SegmentationData, load
 from ..errors import DivergedError, RunError
 from ..pareto import front, reference_point
@@ -23,7 +23,7 @@ from ..routing import workloads
 from ..runs import RunFolder
 from ..train import ArtifactStore, Trained, restore_pipeline, training_device
 from .finish import finish
-from .objective import Bench, Priced, budget_reason, over_budget, price, refuse_other_masks, score
+from .objective import Bench, Priced, budget_reason, energy_matters, over_budget, price, refuse_other_masks, score
 from .study import now, write_history
 from .watcher import Watcher
 
@@ -59,7 +59,7 @@ def retarget(source: RunFolder, out: Path, *, device: Device, watcher: Watcher, 
             training_device=training_device(),
             progress=watcher,
         )
-        _measure(trials, bench)
+        _measure(trials, bench, energy=any(map(has_energy, source.profiles().values())))
         _Retargeting(run, bench, watcher).work(trials)
         finish(run, bench, lambda trial, priced: _restored(trial, priced, bench))
     return run
@@ -100,13 +100,16 @@ def _open_profile(source: RunFolder, run: RunFolder, bench: DeviceBench) -> Prof
     return open_profile(path, bench)
 
 
-def _measure(trials: list[TrialRecord], bench: Bench) -> None:
-    """All that the profile lacks in one go: interleaved, so that it can be compared."""
+def _measure(trials: list[TrialRecord], bench: Bench, *, energy: bool) -> None:
+    """All that the profile lacks in one go: interleaved, so that it can be compared. ``energy``: the source has it."""
     steps = {}
     for trial in trials:
         found, _ = workloads(trial.pipeline, height=bench.data.height, width=bench.data.width, device=bench.cost_device)
         steps.update({one.key: one for one in found})
-    bench.profile.ensure(list(steps.values()), progress=bench.progress, within=bench.study.predict_within)
+    energy = energy or any(energy_matters(trial.pipeline, bench.study) for trial in trials)
+    bench.profile.ensure(
+        list(steps.values()), progress=bench.progress, energy=energy, within=bench.study.predict_within
+    )
 
 
 class _Retargeting:

@@ -109,7 +109,8 @@ def _trained(trial: TrialRecord, bench: Bench) -> str:
     if len(each) < len(names):
         return f"How long the UNets of trial {trial.number} were trained is not kept."
     place = trained_on(bench.store, (trial.weights[name] for name in names))
-    return f"UNets of trial {trial.number} were trained for: {', '.join(each)}; on {place}; folds not counted."
+    where = f"; on {place}" if place else ""  # runs of earlier versions do not tell
+    return f"UNets of trial {trial.number} were trained for: {', '.join(each)}{where}; folds not counted."
 
 
 class Unfinished:

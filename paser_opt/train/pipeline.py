@@ -308,7 +308,7 @@ class _Trainer(Stages):
             policy=config.policy.kind,
             stride=config.policy.stride,
             precision=precision,
-            device=self.device.type,  # what scores has the rounding of where it was computed
+            device=self.device.type,  # a table has the rounding of where it was computed
         )
 
         def make() -> tuple[Tensors, dict[str, Any]]:

@@ -67,8 +67,8 @@ class Stages:
         """Bring ``module`` to what the stage makes of it with this run's share of its ``epochs``, going on from the
         largest smaller share in the store; the key of what it was brought to."""
         *before, share = ({Span(one).last(epochs): one for one in self.shares}).items()
-        # What was left on the way holds the state of the device's own random numbers.
-        kind = self.device.type
+        # What was left on the way goes on bit for bit, which takes the same kind of device and the same torch.
+        kind = f"{self.device.type}-{torch.__version__}"
         keys = {last: key if last == epochs else f"{key}-{last}of{epochs}-{kind}" for last, _ in (*before, share)}
 
         def make() -> tuple[Tensors, dict[str, Any]]:

@@ -11,7 +11,6 @@ import time
 import pytest
 
 from paser_opt.cli import app
-from paser_opt.cli.pick import _as_limit
 
 COMMANDS = sorted(command.name for command in app.registered_commands)
 
@@ -175,22 +174,6 @@ def test_report_and_pick_on_a_run(searched, paser_opt):
     both = paser_opt("pick", folder, "--max-latency", "1ns", "--min-iou", "1")
     one_line(both, "the lowest --max-latency that", ", the highest --min-iou that", "each by itself; loosen one")
     one_line(paser_opt("pick", folder, "--max-latency", "20 parsec"), "--max-latency '20 parsec'", "ms")
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("latency", 0.0083911, "8.4ms"),
-        ("latency", 0.0084, "8.4ms"),
-        ("latency", 1.2341, "1.24s"),
-        ("latency", 0.9999, "1s"),
-        ("energy", 0.00041, "0.41mJ"),
-        ("gflops", 0.12345, "0.124"),
-        ("iou", 0.79499, "0.794"),
-    ],
-)
-def test_a_limit_to_copy_is_kept_by_what_it_was_made_of(name, value, said):
-    assert _as_limit(name, value) == said
 
 
 def test_validate_a_run(searched, paser_opt):

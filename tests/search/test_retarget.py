@@ -10,6 +10,8 @@ import torch
 from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.config import Device, Figure
+from paser_opt.cost.bench import NOT_ASKED
+from paser_opt.cost.energy import no_energy
 from paser_opt.data import load
 from paser_opt.errors import ConfigError, DeviceError, RunError
 from paser_opt.export import stored_pipeline
@@ -65,6 +67,18 @@ def test_an_unchanged_device_gives_the_very_same_run(run, tmp_path):
     again = retarget(run, tmp_path / "again", device=CPU, watcher=Unwatched())
     assert outcome(again) == outcome(run)
     assert again.profiles() == run.profiles()
+
+
+def test_what_was_measured_without_energy_is_not_measured_again(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run")
+    source = RunFolder(tmp_path / "run")
+    profile = source.profiles()["cpu"]
+    without = no_energy(NOT_ASKED)
+    entries = {key: one.model_copy(update={"energy": without}) for key, one in profile.entries.items()}
+    profile.model_copy(update={"entries": entries}).write(source.profile_file("cpu"))
+    again = retarget(source, tmp_path / "again", device=CPU, watcher=Unwatched())
+    assert again.profiles() == source.profiles()
+    assert [one.weights for one in again.trials()] == [one.weights for one in run.trials()]
 
 
 def test_another_device_keeps_the_unets_and_retrains_policies_for_its_costs(run, board, tmp_path):

@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import time
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -19,7 +20,7 @@ from paser_opt.pareto import front
 from paser_opt.records import Profile
 from paser_opt.runs import RunFolder
 from paser_opt.search import search
-from paser_opt.search.objective import price
+from paser_opt.search.objective import price, to_measure
 from paser_opt.search.pipelines import run_bench
 from paser_opt.search.space import first_trials, suggest
 
@@ -166,6 +167,11 @@ def test_energy_is_measured_where_the_search_needs_it_or_the_profile_has_it(tiny
     bench = run_bench(run, tiny_study, load(tiny_study.data), load_device("cpu"), Unwatched())
     entries = price(config, bench).entries  # nothing is known yet, and latency is the objective
     assert {one.energy.reason for one in entries.values()} == {NOT_ASKED}
+    assert not to_measure(config, bench)
+
+    both = tiny_study.space.model_copy(update={"reward_cost": ("latency", "energy")})
+    of_both = replace(bench, study=tiny_study.model_copy(update={"space": both}))
+    assert to_measure(config, of_both)  # also for a trial whose reward's cost is latency: a front has one price
 
     whole = Profile.model_validate_json(tiny_profile)
     one = next(key for key in whole.entries if key in entries)
