@@ -1,5 +1,6 @@
 """What several rooms' tests share: a study so small that a trial takes a second."""
 
+import getpass
 import multiprocessing
 import os
 import shutil
@@ -30,6 +31,7 @@ few_samples()
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Measurements wait for each other by a lock in here: tests at once need not, what they measure is of no interest.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
     os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="paser-opt-tests-")
     # After multiprocessing has removed its own folder in there (at -100).
     Finalize(None, shutil.rmtree, args=[tempfile.tempdir], kwargs={"ignore_errors": True}, exitpriority=-200)

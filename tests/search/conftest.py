@@ -50,7 +50,7 @@ def long_trials(tmp_path):
         path = tmp_path / "tiny.toml"
         text = toml.read_text(encoding="utf-8")
         text = text.replace("distill_weight = [", "distill_weight = [0.02, 0.03, 0.05, 0.2, 0.3, 0.5, ")
-        path.write_text(re.sub(r"distill_epochs = \d+", "distill_epochs = 10", text), encoding="utf-8")
+        path.write_text(re.sub(r"distill_epochs = \d+", "distill_epochs = 6", text), encoding="utf-8")
         return path
 
     return make

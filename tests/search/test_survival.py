@@ -256,7 +256,7 @@ def test_a_full_disk_is_one_line_and_the_search_goes_on_when_there_is_room(tiny_
     disk.mkdir()
     if not shutil.which("unshare"):
         pytest.skip("unshare is not installed")
-    search_it = ["paser-opt", *command(tiny_toml, disk / "run", 2, "-q", "--workers", workers)]
+    search_it = ["paser-opt", *command(tiny_toml, disk / "run", 1, "-q", "--workers", workers)]
     process = subprocess.run(
         ["unshare", "-rm", "sh", "-c", FULL, disk, run_folder() / "profiles",
          sys.executable, "-c", TWICE, disk, *search_it],
