@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STUDY ?= quickstart
 # One more than there are cores: tests wait for one another where they measure, and for kills and clocks.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# What is imported is compiled then; compiling all of torch first takes a minute.
+INSTALL = $(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable
 export PASER_OPT_DATA ?= $(abspath ../shared/data)
 
 .PHONY: search test check clean
@@ -26,15 +28,15 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(INSTALL) .
 	touch $@
 
-$(VENV)/.tested: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
-	touch $@
+$(VENV)/.tested: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) '.[test]'
+	touch $(VENV)/.installed $@
 
 $(VENV)/.checked: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[check]'
+	$(INSTALL) '.[check]'
 	touch $@
 
 clean: ## remove the environment; runs/ is kept

@@ -6,6 +6,9 @@ after stitching, so every pixel of the image comes from exactly one patch and no
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +18,7 @@ from .config import Context
 __all__ = [
     "CELLS",
     "IGNORE",
+    "captured",
     "cell_size",
     "confusion",
     "counting",
@@ -56,43 +60,80 @@ def counting(like: Tensor, length: int) -> Tensor:
     return like.new_ones(length, dtype=torch.long).cumsum(0) - 1
 
 
-def _places(maps: Tensor, side: int, count: int, cell: int, *, middle: bool) -> Tensor:
-    """Along a ``side`` of ``maps``, cut into ``count`` patches: the pixels of every cell, or one in its middle.
+def captured() -> bool:
+    """Whether this call is traced, exported or compiled, not run: then nothing may depend on the size of the batch."""
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return bool(tracing or torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling())
+
+
+def _places(like: Tensor, side: int, count: int, cell: int, *, middle: bool) -> Tensor:
+    """Along a ``side`` of a map, cut into ``count`` patches: the pixels of every cell, or one in its middle.
 
     An even cell has two in its middle, which take turns: stripes of two pixels would look like none. Beyond the patch
     its last pixel, beyond the image the image's.
     """
     patch = -(-side // count)
-    inside = counting(maps, -(-patch // cell) * cell)
+    inside = counting(like, -(-patch // cell) * cell)
     if middle:
         inside = inside[cell // 2 :: cell]
         if cell % 2 == 0:
-            inside = inside - counting(maps, len(inside)) % 2
-    starts = counting(maps, count)[:, None] * patch
+            inside = inside - counting(like, len(inside)) % 2
+    starts = counting(like, count)[:, None] * patch
     return (starts + inside.clamp(max=patch - 1)).flatten().clamp(max=side - 1)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Where the cells of a map lie."""
+
+    size: tuple[int, int]  # pixels down and across
+    down: Tensor  # (cells down,) the row in the middle of each
+    across: Tensor  # (cells across,) the column
+    pixels: Tensor  # (cells down · cells across,) the pixel there, counted row by row
+    within: Tensor | None  # (cells across · pixels across,) all columns of each, None where they are those of the map
+
+
+def _cells(like: Tensor, size: tuple[int, int], grid: Grid, stride: int) -> _Cells:
+    (height, width), (h, w) = size, cell_size(*size, grid, stride)
+    down = _places(like, height, grid[0], h, middle=True)
+    across = _places(like, width, grid[1], w, middle=True)
+    within = _places(like, width, grid[1], w, middle=False)
+    whole = len(within) == width
+    return _Cells((h, w), down, across, (down[:, None] * width + across).flatten(), None if whole else within)
+
+
+@lru_cache(maxsize=64)
+def _kept(size: tuple[int, int], grid: Grid, stride: int, device: torch.device) -> _Cells:
+    with torch.inference_mode(mode=False):  # training reads them too
+        return _cells(torch.empty(0, device=device), size, grid, stride)
+
+
+def _cells_of(maps: Tensor, grid: Grid, stride: int) -> _Cells:
+    """Those of images of one size are made once: making them takes as long as reading what lies there."""
+    size = int(maps.shape[-2]), int(maps.shape[-1])
+    return _cells(maps, size, grid, stride) if captured() else _kept(size, grid, stride, maps.device)
 
 
 def sampled(maps: Tensor, grid: Grid, stride: int) -> Tensor:
     """One pixel of each cell of a patch: (N, D, H, W) → (N, D, gh·cells down a patch, gw·cells across)."""
-    h, w = cell_size(int(maps.shape[-2]), int(maps.shape[-1]), grid, stride)
-    return _at(_at(maps, -2, grid[0], h, middle=True), -1, grid[1], w, middle=True)
+    cells = _cells_of(maps, grid, stride)
+    found = maps.flatten(2).flatten(0, 1).index_select(1, cells.pixels)  # of three dimensions it is six times slower
+    return found.reshape(-1, int(maps.shape[1]), len(cells.down), len(cells.across))
 
 
 def row_moments(maps: Tensor, grid: Grid, stride: int) -> tuple[Tensor, Tensor]:
-    """Mean and mean square over the middle row of each cell, each shaped as :func:`sampled`.
+    """Mean (N, D, …) and, over all D maps, mean square (N, 1, …) over the middle row of each cell, as :func:`sampled`.
 
     A row lies together in memory: it costs hardly more than one pixel, and noise averages out. Where a cell reaches
     beyond its patch, its last pixel again.
     """
-    h, w = cell_size(int(maps.shape[-2]), int(maps.shape[-1]), grid, stride)
-    rows = _at(_at(maps, -2, grid[0], h, middle=True), -1, grid[1], w, middle=False)
-    return F.avg_pool2d(rows, (1, w)), F.avg_pool2d(rows.square(), (1, w))
-
-
-def _at(maps: Tensor, dim: int, count: int, cell: int, *, middle: bool) -> Tensor:
-    side = int(maps.shape[dim])
-    places = _places(maps, side, count, cell, middle=middle)
-    return maps if len(places) == side else maps.index_select(dim, places)
+    cells = _cells_of(maps, grid, stride)
+    rows = maps.index_select(2, cells.down)
+    if cells.within is not None:
+        rows = rows.index_select(3, cells.within)
+    rows = rows.reshape(-1, *rows.shape[1:3], len(cells.across), cells.size[1])  # (N, D, cells down, cells across, pixels of a row)
+    mean = rows.new_full((cells.size[1],), 1 / cells.size[1])  # as a product it is three times as fast as pooling
+    return rows @ mean, (rows.square() @ mean).mean(dim=1, keepdim=True)
 
 
 def pad_to_grid(images: Tensor, grid: Grid, value: float | None = None) -> Tensor:

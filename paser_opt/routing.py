@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .config import Context, Grid, PipelineConfig, PolicyConfig, UNetConfig
 from .cost import RoutePlan, Runtime, Workload
 from .models import AnyPolicy, MonteCarlo, UNet, build_policy, build_unet
-from .patches import CELLS, counting, hard_labels, patch_size, split_mask, stitch
+from .patches import CELLS, captured, counting, hard_labels, patch_size, split_mask, stitch
 from .records import STEPS
 
 __all__ = [
@@ -74,12 +74,6 @@ class Split(nn.Module):
         return split_mask(labels, self.grid).flatten(0, 1)
 
 
-def _captured() -> bool:
-    """Whether this call is traced, exported or compiled, not run: then nothing may depend on the size of the batch."""
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    return bool(tracing or torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling())
-
-
 def places(index: Tensor, size: tuple[int, int], grid: Grid, halo: int) -> Tensor:
     """Where the pixels of the patches ``index`` (n,), of all N·P, lie among those of N images of ``size``, one image
     after the other: (n, h + 2·halo, w + 2·halo) long. Beyond an image its edge is repeated."""
@@ -114,7 +108,7 @@ class Refine(nn.Module):
         # On a CPU a large batch leaves the cache, and every patch takes longer. An exported model takes all at once.
         h, w = patch_size(int(images.shape[-2]), int(images.shape[-1]), self.grid)
         at_once = max(1, CACHED_PIXELS // ((h + 2 * self.halo) * (w + 2 * self.halo)))
-        if _captured() or not images.is_cpu or len(index) <= at_once:
+        if captured() or not images.is_cpu or len(index) <= at_once:
             return labels.index_put((index,), self.labels(images, probability, index))
         parts = torch.split(index, at_once)
         found = torch.cat([self.labels(images, probability, part) for part in parts])

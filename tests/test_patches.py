@@ -81,6 +81,8 @@ def test_one_pixel_of_every_cell_is_sampled():
     assert sampled(maps, (2, 2), 4)[0, 0].tolist() == [[10.0, 14.0], [34.0, 38.0]]
     assert sampled(maps[..., :5, :], (2, 2), 4)[0, 0].tolist() == [[10.0, 14.0], [34.0, 38.0]]  # the last row again
     assert torch.equal(sampled(maps, (2, 2), 1), maps)
+    several = torch.arange(2 * 3 * 6 * 8.0).reshape(2, 3, 6, 8)
+    assert torch.equal(sampled(several, (2, 2), 4), several[:, :, [1, 4]][..., [2, 6]])
     stripes = torch.arange(16.0).reshape(1, 1, 16, 1) % 2
     assert sampled(stripes, (1, 1), 4).flatten().tolist() == [0.0, 1.0, 0.0, 1.0]  # rows 2, 5, 10, 13
     # Two patches of 3, cells of 2: pixels 1 and, at its edge, 2 of each.
@@ -93,6 +95,11 @@ def test_the_moments_of_a_cell_are_of_its_middle_row_inside_its_patch():
     assert mean[0, 0].tolist() == [[9.5, 13.5], [33.5, 37.5]]
     assert square[0, 0, 0].tolist() == [(64 + 81 + 100 + 121) / 4, (144 + 169 + 196 + 225) / 4]
     assert torch.equal(row_moments(maps, (2, 2), 1)[0], maps)
+    # Every image and channel for itself, but one mean square for all channels.
+    colours = torch.cat([maps, 2 * maps], dim=1)
+    means, squares = row_moments(torch.cat([colours, -colours]), (2, 2), 4)
+    assert torch.equal(means, torch.stack([mean[0, 0], 2 * mean[0, 0], -mean[0, 0], -2 * mean[0, 0]]).view(2, 2, 2, 2))
+    assert torch.equal(squares, (square * 5 / 2).expand(2, 1, 2, 2))
     # Two patches of 3, cells of 2: 0 and 1, then 2 twice; 3 and 4, then 5 twice.
     mean, square = row_moments(maps[..., :1, :6], (1, 2), 2)
     assert mean[0, 0].tolist() == [[0.5, 2.0, 3.5, 5.0]]

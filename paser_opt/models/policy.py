@@ -46,7 +46,7 @@ def _cells(images: Tensor, probability: Tensor, grid: Grid, stride: int) -> Tens
     confidence = probability.amax(dim=1, keepdim=True)
     # Contrast inside a cell would be lost in its mean: its mean square is kept beside it.
     mean, square = row_moments(images, grid, stride)
-    return torch.cat([probability, _entropy(probability), confidence, mean, square.mean(dim=1, keepdim=True)], dim=1)
+    return torch.cat([probability, _entropy(probability), confidence, mean, square], dim=1)
 
 
 def _inside(maps: Tensor, grid: Grid) -> tuple[int, int]:
