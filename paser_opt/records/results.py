@@ -208,7 +208,7 @@ class GalleryItem(Record):
     iou: float
 
 
-STEPS = "v3"
+STEPS = "v4"
 """What the steps of a pipeline compute: raised when one comes to compute something else, so that what was measured,
 trained or scored before is not taken for it. Stands in the keys of profiles and in runs."""
 
