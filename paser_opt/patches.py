@@ -131,7 +131,7 @@ def row_moments(maps: Tensor, grid: Grid, stride: int) -> tuple[Tensor, Tensor]:
     rows = maps.index_select(2, cells.down)
     if cells.within is not None:
         rows = rows.index_select(3, cells.within)
-    rows = rows.reshape(-1, *rows.shape[1:3], len(cells.across), cells.size[1])  # (N, D, cells down, cells across, pixels of a row)
+    rows = rows.reshape(-1, *rows.shape[1:3], len(cells.across), cells.size[1])  # (N, D, down, across, row)
     # As a product it is three times as fast as pooling; fvcore counts only those of matrices.
     mean = rows.new_full((cells.size[1], 1), 1 / cells.size[1])
     return (rows @ mean).squeeze(-1), (rows.square() @ mean).squeeze(-1).mean(dim=1, keepdim=True)
