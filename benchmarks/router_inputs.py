@@ -73,7 +73,8 @@ def section(run: RunFolder, seeds: int, progress: Progress) -> str:
     means = {name: torch.tensor(rows).mean(dim=0).tolist() for name, rows in found.items()}
     sizes = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
     rows = [[name, *(f"{iou:.3f}" for iou in ious)] for name, ious in means.items()]
-    return f"## {pipeline.study.name}\n\n{seeds} seeds, {sizes} images a seed.\n\n" + markdown_table(
+    source = f"trial {pipeline.trial.number}, data `{run.run().data.fingerprint}`" if pipeline.trial else ""
+    return f"## {pipeline.study.name}\n\n{seeds} seeds, {sizes} images a seed; {source}.\n\n" + markdown_table(
         ["ranked by", *(f"{share:.0%}" for share in SHARES)], rows
     )
 

@@ -109,7 +109,7 @@ def _kept(size: tuple[int, int], grid: Grid, stride: int, device: torch.device) 
 
 
 def _cells_of(maps: Tensor, grid: Grid, stride: int) -> _Cells:
-    """Those of images of one size are made once: making them takes as long as reading what lies there."""
+    """Those of images of one size are made once."""
     size = int(maps.shape[-2]), int(maps.shape[-1])
     return _cells(maps, size, grid, stride) if captured() else _kept(size, grid, stride, maps.device)
 
@@ -117,7 +117,7 @@ def _cells_of(maps: Tensor, grid: Grid, stride: int) -> _Cells:
 def sampled(maps: Tensor, grid: Grid, stride: int) -> Tensor:
     """One pixel of each cell of a patch: (N, D, H, W) → (N, D, gh·cells down a patch, gw·cells across)."""
     cells = _cells_of(maps, grid, stride)
-    found = maps.flatten(2).flatten(0, 1).index_select(1, cells.pixels)  # of three dimensions it is six times slower
+    found = maps.flatten(2).flatten(0, 1).index_select(1, cells.pixels)  # far faster than of three dimensions
     return found.reshape(-1, int(maps.shape[1]), len(cells.down), len(cells.across))
 
 
@@ -132,7 +132,7 @@ def row_moments(maps: Tensor, grid: Grid, stride: int) -> tuple[Tensor, Tensor]:
     if cells.within is not None:
         rows = rows.index_select(3, cells.within)
     rows = rows.reshape(-1, *rows.shape[1:3], len(cells.across), cells.size[1])  # (N, D, down, across, row)
-    # As a product it is three times as fast as pooling; fvcore counts only those of matrices.
+    # A product is faster than pooling (benchmarks/patch_kernels.py); fvcore counts only those of matrices.
     mean = rows.new_full((cells.size[1], 1), 1 / cells.size[1])
     return (rows @ mean).squeeze(-1), (rows.square() @ mean).squeeze(-1).mean(dim=1, keepdim=True)
 
@@ -187,8 +187,9 @@ def stitch(patches: Tensor, grid: Grid, height: int, width: int) -> Tensor:
 def hard_labels(scores: Tensor) -> Tensor:
     """The class with the highest score, the first of equals: (N, K, H, W) → (N, H, W) uint8.
 
-    On a CPU ``argmax`` over a strided dimension takes many times as long as a loop over classes, and a masked fill of
-    bytes as their maximum does. (ONNX Runtime has no product of bytes, so a captured module fills.)
+    On a CPU ``argmax`` over a strided dimension takes many times as long as this loop over classes, and a masked fill
+    of bytes longer than their maximum (benchmarks/patch_kernels.py). A captured module fills: ONNX Runtime has few
+    operators for bytes.
     """
     best, labels = scores[:, 0], torch.zeros_like(scores[:, 0], dtype=torch.uint8)
     for label in range(1, scores.shape[1]):

@@ -209,8 +209,9 @@ class GalleryItem(Record):
 
 
 STEPS = "v4"
-"""What the steps of a pipeline compute: raised when one comes to compute something else, so that what was measured,
-trained or scored before is not taken for it. Stands in the keys of profiles and in runs."""
+"""What the steps of a pipeline compute, and how: raised when one comes to compute something else, or to take another
+time, so that what was measured, trained or scored before is not taken for it. Stands in the keys of profiles and in
+runs."""
 
 
 class RunRecord(Record):

@@ -1,0 +1,92 @@
+"""What patches.py does in every image, each against the plain way to write it, as ratios of medians in one run.
+
+    python benchmarks/patch_kernels.py [--rounds 200]
+
+One thread. Rivals: labels by ``argmax`` and by a masked fill; cells by two gathers, their places made each time; means
+of rows by pooling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from paser_opt.patches import cell_size, hard_labels, row_moments, sampled
+
+SIZES = ((10, 256, 8), (3, 1024, 8))
+"""(classes, pixels a side, patches a side)"""
+STRIDE = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=200)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        for classes, side, across in SIZES:
+            scores, image, grid = torch.rand(1, classes, side, side), torch.rand(1, 1, side, side), (across, across)
+            print(f"{classes} classes, {side} x {side} pixels, {across} x {across} patches")
+            report("labels", {
+                "hard_labels": lambda s=scores: hard_labels(s),
+                "masked fill": lambda s=scores: filled(s),
+                "argmax": lambda s=scores: s.argmax(dim=1).to(torch.uint8),
+            }, rounds)  # fmt: skip
+            report("one pixel a cell", {
+                "sampled": lambda s=scores, g=grid: sampled(s, g, STRIDE),
+                "two gathers": lambda s=scores, g=grid: gathered(s, g),
+            }, rounds)  # fmt: skip
+            report("moments of rows", {
+                "row_moments": lambda i=image, g=grid: row_moments(i, g, STRIDE),
+                "pooling": lambda i=image, g=grid: pooled(i, g),
+            }, rounds)  # fmt: skip
+
+
+def report(name: str, ways: dict[str, Callable[[], object]], rounds: int) -> None:
+    """One line: the first of ``ways`` and its rivals, taken in turn."""
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, run in ways.items():
+            begun = time.perf_counter()
+            run()
+            taken[way].append(time.perf_counter() - begun)
+    median_s = {way: statistics.median(each) for way, each in taken.items()}
+    (ours, ours_s), *rivals = median_s.items()
+    against = ", ".join(f"{way} {one_s * 1e3:.2f} ms ({one_s / ours_s:.1f} times)" for way, one_s in rivals)
+    print(f"  {name}: {ours} {ours_s * 1e3:.2f} ms; {against}")
+
+
+def filled(scores: Tensor) -> Tensor:
+    best, labels = scores[:, 0], torch.zeros_like(scores[:, 0], dtype=torch.uint8)
+    for label in range(1, scores.shape[1]):
+        labels = labels.masked_fill(scores[:, label] > best, label)
+        best = torch.maximum(best, scores[:, label])
+    return labels
+
+
+def middles(side: int, grid: tuple[int, int]) -> tuple[Tensor, int]:
+    """Rows or columns in the middle of the cells, whose size divides the patches here, and that size."""
+    cell = cell_size(side, side, grid, STRIDE)[0]
+    number = torch.arange(side // cell)
+    return number * cell + cell // 2 - number % 2 * (cell % 2 == 0), cell
+
+
+def gathered(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    places = middles(maps.shape[-1], grid)[0]
+    return maps.index_select(2, places).index_select(3, places)
+
+
+def pooled(maps: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    places, cell = middles(maps.shape[-1], grid)
+    rows = maps.index_select(2, places)
+    return F.avg_pool2d(rows, (1, cell)), F.avg_pool2d(rows.square(), (1, cell)).mean(dim=1, keepdim=True)
+
+
+if __name__ == "__main__":
+    main()
