@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 STUDY ?= quickstart
 # One more than there are cores: tests wait for one another where they measure, and for kills and clocks.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-# What is imported is compiled then, instead of all of torch first.
-INSTALL = $(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable
+INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
 export PASER_OPT_DATA ?= $(abspath ../shared/data)
 
 .PHONY: search test check clean
