@@ -9,6 +9,7 @@ from pathlib import Path
 from ..config import Device, Study
 from ..cost import open_bench, open_profile
 from ..data import load
+from ..errors import ConfigError
 from ..progress import Progress
 from ..records import Profile, make_room, read_record
 from ..routing import workloads
@@ -30,17 +31,21 @@ def profile_study(
     """Measure every model of the space at the study's shapes on ``device``; kept and reused in ``path``.
 
     ``new`` measures all of it again, and replaces the profile in ``path`` when that is done. Raises RunError for a
-    file there that is no profile, and DeviceError where ``device`` cannot be measured: nothing is made up for it,
-    unless to ``estimate`` from its data sheet was asked for.
+    file there that is no profile, ConfigError where no pipeline fits the images, and DeviceError where ``device``
+    cannot be measured: nothing is made up for it, unless to ``estimate`` from its data sheet was asked for.
     """
     bench = open_bench(device, estimate=estimate)
     data = load(study.data, progress=progress)
     make_room(path)
-    steps = {}
+    steps, misfits = {}, []
     for config in cover(study, channels=data.channels, classes=data.classes):
-        if unfit(config, data) is None:
-            found, _ = workloads(config, height=data.height, width=data.width, device=bench.where)
-            steps.update({one.key: one for one in found})
+        if misfit := unfit(config, data):
+            misfits.append(misfit)
+            continue
+        found, _ = workloads(config, height=data.height, width=data.width, device=bench.where)
+        steps.update({one.key: one for one in found})
+    if not steps:
+        raise ConfigError(f"no pipeline of study {study.name} runs on its images: {misfits[0]}; change [space]")
     with _replacing(path) if new and path.exists() else nullcontext(path) as target:
         open_profile(target, bench).ensure(list(steps.values()), progress=progress, energy=energy)
     return read_record(Profile, path)

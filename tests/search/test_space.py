@@ -1,8 +1,14 @@
+from types import SimpleNamespace
+
 import optuna
 import pytest
 
+from paser_opt.catalog import load_device, load_study, names
 from paser_opt.config import Space, Study
 from paser_opt.data import load
+from paser_opt.errors import ConfigError
+from paser_opt.progress import Silent
+from paser_opt.search import profile_study
 from paser_opt.search.space import cover, dimensions, first_trials, suggest, unfit
 
 
@@ -83,6 +89,25 @@ def test_models_too_deep_for_their_patches_are_named(tiny_study):
         classes=3,
     )
     assert unfit(config, data) == "f_1 (depth 3, scale 1) needs 16 px, its input is 8 px at a 4x4 grid"
+
+
+def test_nothing_is_profiled_for_a_study_whose_pipelines_do_not_fit(tiny_study, tmp_path):
+    deep = Space.model_validate({"models": [{"base": 4, "depth": 1}, {"base": 4, "depth": 3}], "mc_samples": 0})
+    study = tiny_study.model_copy(update={"space": deep})
+    with pytest.raises(ConfigError, match=r"no pipeline of study .* f_1 \(depth 3, scale 1\) needs 16 px, .*\[space\]"):
+        profile_study(study, load_device("cpu"), tmp_path / "cpu.json", energy=False, progress=Silent())
+    assert not list(tmp_path.iterdir())
+
+
+FOLDERS = {"mudrock": (224, 256), "camvid": (180, 240), "ebc": (1024, 1024)}
+
+
+@pytest.mark.parametrize("name", names("studies"))
+def test_a_pipeline_of_every_study_that_ships_fits_its_images(name):
+    study = load_study(name)
+    height, width = getattr(study.data, "size", None) or FOLDERS[name.removesuffix("-gpu").removesuffix("-long")]
+    data = SimpleNamespace(height=height, width=width, shows=lambda corruption: True)
+    assert any(unfit(config, data) is None for config in cover(study, channels=1, classes=3))
 
 
 def test_the_cover_holds_every_size_and_every_choice(tiny_study):
