@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 STUDY ?= quickstart
 # One more than there are cores: tests wait for one another where they measure, and for kills and clocks.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
+# Modules are compiled as they are imported: all that is installed, most of it never read, takes a minute.
+INSTALL = $(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable
+export PYTHONDONTWRITEBYTECODE :=
 export PASER_OPT_DATA ?= $(abspath ../shared/data)
 
 .PHONY: search test check clean

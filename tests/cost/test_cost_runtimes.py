@@ -45,7 +45,7 @@ def needs(name: str) -> None:
 def test_results_are_the_modules_own_at_every_size(name: str) -> None:
     needs(name)
     module, patches = Head().eval(), torch.randn(6, 1, 12, 10, generator=torch.Generator().manual_seed(1))
-    examples = [(patches, torch.arange(n)) for n in (1, 2, 6)]
+    examples = [(patches, torch.arange(n)) for n in (1, 6)]
     run = runtime_for(device(name), CPU)(module, examples)
     for index in (torch.arange(6), torch.tensor([5, 1]), torch.tensor([4]), torch.tensor([0, 2, 3])):
         (logits, numbers), (expected, _) = run(patches, index), module(patches, index)

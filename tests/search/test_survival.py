@@ -250,13 +250,12 @@ print(open(f"{disk}/run/front.json").read())
 """The command while the disk is full and when it is not, each in a process of its own; torch is loaded once."""
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_full_disk_is_one_line_and_the_search_goes_on_when_there_is_room(tiny_toml, run_folder, tmp_path, workers):
+def test_a_full_disk_is_one_line_and_the_search_goes_on_when_there_is_room(tiny_toml, run_folder, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if not shutil.which("unshare"):
         pytest.skip("unshare is not installed")
-    search_it = ["paser-opt", *command(tiny_toml, disk / "run", 1, "-q", "--workers", workers)]
+    search_it = ["paser-opt", *command(tiny_toml, disk / "run", 1, "-q")]
     process = subprocess.run(
         ["unshare", "-rm", "sh", "-c", FULL, disk, run_folder() / "profiles",
          sys.executable, "-c", TWICE, disk, *search_it],
