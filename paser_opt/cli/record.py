@@ -14,6 +14,7 @@ __all__ = ["command"]
 
 def command(
     study: StudyName = "quickstart",
+    device: Annotated[str | None, typer.Option(help="A device in devices/, or a .toml (default: the study's).")] = None,
     seeds: Seeds = 5,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all (default: the study's).")] = None,
     models: Widths = 6,
@@ -35,19 +36,20 @@ def command(
     from .live import console, watching
 
     chosen = load_study(study)
-    device = load_device(chosen.device)
+    target = load_device(device or chosen.device)
+    chosen = chosen.model_copy(update={"device": target.name})  # a run holds one device's costs, and says whose
 
     from ..experiments.study import record_study  # torch takes seconds; a misspelt study should not
     from ..search import Effort
 
     folder = RunFolder(run or default_folder(chosen.name))
     total = trials or chosen.trials
-    made_by = f"paser-opt record {chosen.name} --seeds {seeds} --trials {total} --models {models}"
+    made_by = f"paser-opt record {chosen.name}{f' --device {device}' if device else ''} --seeds {seeds} --trials {total} --models {models}"
     made_by += "" if reinforce else " --no-reinforce"
     effort = Effort(seeds=seeds, static=models, reinforce=reinforce)
     with watching(f"study of record: {chosen.name}", quiet=quiet, timeout_s=chosen.timeout_s) as watcher:
         done = record_study(
-            chosen, folder, out, device=device, effort=effort, trials=total, command=made_by, watcher=watcher,
+            chosen, folder, out, device=target, effort=effort, trials=total, command=made_by, watcher=watcher,
             say=(lambda step: None) if quiet else console.print,
         )  # fmt: skip
     if json:

@@ -25,6 +25,10 @@ class StaticSize(Size):
     epochs: int | None = Field(
         None, ge=1, description="it trains for these; left out: as many as the UNet of a pipeline that has most"
     )
+    crops: Literal["random", "hard"] = Field(
+        "random", description="windows anywhere, or, from the second epoch on, most of them where it misses most itself"
+    )
+    windows: Grid | None = Field(None, description="it trains on windows of this share; left out: those of f_0")
 
 
 class UNetConfig(Size):

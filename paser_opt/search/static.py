@@ -149,8 +149,8 @@ class SingleModels:
         self.notes: list[str] = []
         self.places: set[str] = set()  # where the UNets were trained
         self.unfinished = unfinished or Unfinished()
-        self.epochs = {config: size.epochs for size in sizes if self._fits(config := self._config(size))}
-        self.configs = list(self.epochs)
+        self.sizes = {config: size for size in sizes if self._fits(config := self._config(size), size)}
+        self.configs = list(self.sizes)
         if sizes and not self.configs:
             raise ConfigError(f"no single UNet can be trained: {' '.join(self.notes)}")
         self.int8: ProfileStore | None = None
@@ -191,9 +191,9 @@ class SingleModels:
             in_channels=self.data.channels, classes=self.data.classes,
         )  # fmt: skip
 
-    def _fits(self, config: UNetConfig) -> bool:
+    def _fits(self, config: UNetConfig, size: StaticSize) -> bool:
         data, least = self.data, smallest_extent(config)
-        side = min(patch_size(data.height, data.width, self.bench.study.training.windows))
+        side = min(patch_size(data.height, data.width, size.windows or self.bench.study.training.windows))
         if side < least:
             self.notes.append(f"{_sized(config)} is left out: it needs {least} px, and trains on windows of {side} px.")
         return side >= least
@@ -205,9 +205,10 @@ class SingleModels:
     def of_size(self, config: UNetConfig, seed: int) -> Iterator[tuple[StaticModel, Matrices]]:
         """Its rows, fp32 first. Raises DivergedError."""
         bench, study = self.bench, self.bench.study
+        size = self.sizes[config]
         single = train_whole(
             config, self.data, study.training, bench.store, seed=seed, device=bench.training_device,
-            progress=bench.progress, epochs=self.epochs[config],
+            progress=bench.progress, epochs=size.epochs, windows=size.windows, hard=size.crops == "hard",
         )  # fmt: skip
         model = single.model.to("cpu").eval()
         self.places.add(single.trained_on)
@@ -215,6 +216,8 @@ class SingleModels:
             self.unfinished.gaining.setdefault(config, []).append(seed)
         if single.epochs < (usual := whole_epochs(study.training)):
             self.notes.append(f"{_sized(config)} trains {single.epochs} epochs, by the study; others {usual}.")
+        if size.crops == "hard":
+            self.notes.append(f"{_sized(config)} trains on windows where it misses most.")
         screen = Screen(model, 0, seed=0)
         key = self._load(config).key
         row, matrices = self._row(single, "fp32", bench.profile, key, screen)

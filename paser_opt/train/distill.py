@@ -16,7 +16,10 @@ from ..patches import patch_size, split, stitch
 from ..progress import Progress
 from .artifacts import ArtifactStore
 from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
-from .windows import draw_windows, flip
+from .windows import draw_windows, flip, missed
+
+HARD_CELLS = (8, 8)
+"""Cells of an image, of which windows that are hard for a single UNet are drawn."""
 
 __all__ = ["distill", "distill_key", "teacher_logits"]
 
@@ -66,6 +69,7 @@ def distill(
     progress: Progress,
     span: Span = WHOLE,
     stage: str = "distill f_0",
+    hard: bool = False,
 ) -> Fitted:
     """Train f_0 in place, or a ``span`` of it, on (1 − β)·CE + β·D(f_0, f_m); the best epoch on val is kept.
 
@@ -73,15 +77,24 @@ def distill(
 
     ``teacher`` holds f_m's logits (N, K, H, W) of D_PT, or None where β = 0. D is the mean squared error of the
     logits, or KL at a temperature T, scaled by T² (Hinton et al. 2015).
+
+    ``hard``: from the second epoch on most windows lie where it misses most itself, looked up anew before each epoch.
     """
     part, val = data.pretrain.to(device), data.val.to(device)
     weight = class_weights(part.masks, data.classes, config.class_weights).to(device)
     target = teacher.to(device) if teacher is not None else None
     size = patch_size(data.height, data.width, config.windows)
-    tiling = config.windows[0] * config.windows[1]
+    steps = -(-len(part) * config.windows[0] * config.windows[1] // config.distill_batch)
+    step, misses = 0, None
 
     def loss_of_batch(draw: torch.Generator) -> Tensor:
-        windows = draw_windows(part, size, config.distill_batch, draw)
+        nonlocal step, misses
+        if hard and step and step % steps == 0:
+            student.eval()
+            misses = missed(student, part, weight, grid=HARD_CELLS, precision=config.precision)
+            student.train()
+        step += 1
+        windows = draw_windows(part, size, config.distill_batch, draw, hard=misses)
         batch = [windows.of(part.images), windows.of_masks(part.masks)]
         if target is not None:
             batch.append(windows.of(target))
@@ -100,7 +113,7 @@ def distill(
         loss_of_batch,
         stage=stage,
         epochs=config.distill_epochs,
-        steps=-(-len(part) * tiling // config.distill_batch),
+        steps=steps,
         learning_rate=config.learning_rate,
         config=config,
         device=device,

@@ -115,6 +115,22 @@ def test_a_size_trains_for_its_own_epochs(made, tiny_study) -> None:
     assert any(f"never predicts {never} of 3 classes" in note for note in singles.unfinished.notes()) == (never > 0)
 
 
+def test_a_size_has_its_own_windows_and_crops(made, tiny_study) -> None:
+    run, _ = made
+    bench = run_bench(run, tiny_study, load(tiny_study.data), load_device("cpu"), Unwatched())
+    plain, hard = StaticSize(base=4, depth=1), StaticSize(base=4, depth=1, crops="hard", windows=(2, 2))
+    found = []
+    for size in (plain, hard):
+        singles = SingleModels(bench, load_device("cpu"), run, [size], False)
+        singles.measure([])
+        found += [row for row, _ in singles.rows(0)]
+    assert "base 4, depth 1, scale 1 trains on windows where it misses most." in singles.notes
+    assert found[0].trained_s != found[1].trained_s  # two UNets, not one from the store
+    deep = StaticSize(base=4, depth=2, windows=(8, 8))  # of 4 x 4 pixels
+    with pytest.raises(ConfigError, match="it needs 8 px, and trains on windows of 4 px"):
+        SingleModels(bench, load_device("cpu"), run, [deep], False)
+
+
 def test_what_is_unfinished_is_said_once_for_all_seeds() -> None:
     unfinished, one, other = (
         Unfinished(),

@@ -5,8 +5,11 @@ import torch
 from torch import nn
 
 from paser_opt.config import PipelineConfig, Study, TrainConfig, UNetConfig
-from paser_opt.data import Part
+from paser_opt.data import Part, load
+from paser_opt.models import build_unet
 from paser_opt.patches import IGNORE
+from paser_opt.progress import Silent
+from paser_opt.train.distill import HARD_CELLS, distill
 from paser_opt.train.loop import generator
 from paser_opt.train.windows import HARD_SHARE, draw_windows, missed
 
@@ -80,6 +83,30 @@ def test_what_is_missed_is_the_cross_entropy_of_each_cell():
     three_quarters, eighth = -torch.log(torch.tensor([0.75, 0.125])).double()
     expected = [4 * three_quarters, 4 * 2 * eighth, 0.0, 4 * three_quarters]
     assert found.flatten().tolist() == pytest.approx([float(one) for one in expected], abs=1e-4)
+
+
+def test_a_single_unet_looks_for_what_it_misses_before_every_epoch_but_the_first(tiny_study, monkeypatch):
+    data, asked, found = load(tiny_study.data), [], []
+
+    def drawn(*arguments, hard=None):
+        asked.append(hard)
+        return draw_windows(*arguments, hard=hard)
+
+    def looked(model, *arguments, **options):
+        assert not model.training and options["grid"] == HARD_CELLS
+        found.append(missed(model, *arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr("paser_opt.train.distill.draw_windows", drawn)
+    monkeypatch.setattr("paser_opt.train.distill.missed", looked)
+    model = build_unet(SIZE, seed=0)
+    training = tiny_study.training.model_copy(update={"distill_epochs": 3, "windows": (2, 2), "distill_batch": 4})
+    distill(model, None, data, training, distill_weight=0, seed=0, device=torch.device("cpu"), progress=Silent(),
+            hard=True)  # fmt: skip
+    steps = len(data.pretrain.images)  # of 4 windows each, four of which make an image
+    assert len(asked) == 3 * steps and asked[:steps] == [None] * steps
+    assert all(one is found[0] for one in asked[steps : 2 * steps]) and all(one is found[1] for one in asked[2 * steps :])
+    assert len(found) == 2 and found[0].shape == (steps, *HARD_CELLS) and not torch.equal(*found)
 
 
 def test_hard_windows_need_f_0_first():
