@@ -44,7 +44,8 @@ def command(
 
     folder = RunFolder(run or default_folder(chosen.name))
     total = trials or chosen.trials
-    made_by = f"paser-opt record {chosen.name}{f' --device {device}' if device else ''} --seeds {seeds} --trials {total} --models {models}"
+    made_by = f"paser-opt record {chosen.name}" + (f" --device {device}" if device else "")
+    made_by += f" --seeds {seeds} --trials {total} --models {models}"
     made_by += "" if reinforce else " --no-reinforce"
     effort = Effort(seeds=seeds, static=models, reinforce=reinforce)
     with watching(f"study of record: {chosen.name}", quiet=quiet, timeout_s=chosen.timeout_s) as watcher:

@@ -47,8 +47,9 @@ def train_whole(
     """A UNet trained as f_0 is without a teacher, on all training images.
 
     It trains for ``epochs``; None: as many as the UNet of a pipeline that has most; on ``windows``, None: those of
-    f_0; ``hard``: most of them where it misses most itself, as f_1 … are with ``crops = "hard"``. An f_0 of the same size that saw
-    the same images as often is the same UNet, and shares its place in the store. Raises DivergedError.
+    f_0; ``hard``: most of them where it misses most itself, much as f_1 … are with ``crops = "hard"``. An f_0 of the
+    same size that saw the same images as often is the same UNet, and shares its place in the store. Raises
+    DivergedError.
     """
     epochs = epochs or whole_epochs(training)
     longest = training.model_copy(update={"distill_epochs": epochs, "windows": windows or training.windows})

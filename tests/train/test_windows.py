@@ -105,7 +105,8 @@ def test_a_single_unet_looks_for_what_it_misses_before_every_epoch_but_the_first
             hard=True)  # fmt: skip
     steps = len(data.pretrain.images)  # of 4 windows each, four of which make an image
     assert len(asked) == 3 * steps and asked[:steps] == [None] * steps
-    assert all(one is found[0] for one in asked[steps : 2 * steps]) and all(one is found[1] for one in asked[2 * steps :])
+    assert all(one is found[0] for one in asked[steps : 2 * steps])
+    assert all(one is found[1] for one in asked[2 * steps :])
     assert len(found) == 2 and found[0].shape == (steps, *HARD_CELLS) and not torch.equal(*found)
 
 
