@@ -25,10 +25,8 @@ class StaticSize(Size):
     epochs: int | None = Field(
         None, ge=1, description="it trains for these; left out: as many as the UNet of a pipeline that has most"
     )
-    crops: Literal["random", "hard"] = Field(
-        "random", description="windows anywhere, or, from the second epoch on, most of them where it misses most itself"
-    )
-    windows: Grid | None = Field(None, description="it trains on windows of this share; left out: those of f_0")
+    windows: Grid | None = Field(None, description="it trains on windows of this share; left out: as f_0 does")
+    crops: Literal["random", "hard"] | None = Field(None, description="where they lie; left out: as those of f_0")
 
 
 class UNetConfig(Size):
@@ -71,6 +69,10 @@ class TrainConfig(Config):
     windows: Grid = Field(
         (1, 1),
         description="f_0, and single UNets, train on windows of 1/rows x 1/columns of an image; 1x1: whole images",
+    )
+    screen_crops: Literal["random", "hard"] = Field(
+        "random",
+        description="where those lie: anywhere, or, from the second epoch on, most of them where the UNet misses most",
     )
     learning_rate: float = Field(4e-3, gt=0, description="UNets; AdamW, one cycle (paper: Adam 1e-4)")
     policy_learning_rate: float = Field(3e-3, gt=0)

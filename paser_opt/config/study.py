@@ -152,11 +152,16 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _extent(self) -> Study:
-        if self.training.windows != (1, 1) and self.norm in ("instance", "group"):
-            raise ValueError(
-                f'norm = "{self.norm}" takes its statistics over the extent it sees, and f_0 runs on whole images: '
-                'choose norm = "batch", or training.windows = "1x1"'
-            )
+        windows = {
+            "training.windows": self.training.windows,
+            **{f"static.{i}.windows": one.windows for i, one in enumerate(self.static)},
+        }
+        for key, shape in windows.items():
+            if shape not in (None, (1, 1)) and self.norm in ("instance", "group"):
+                raise ValueError(
+                    f'norm = "{self.norm}" takes its statistics over the extent it sees, and these UNets run on whole '
+                    f'images: choose norm = "batch", or {key} = "1x1"'
+                )
         return self
 
     @field_validator("static")

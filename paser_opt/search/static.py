@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Device, StaticSize, Study, UNetConfig
+from ..config import Device, StaticSize, Study, TrainConfig, UNetConfig
 from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
 from ..data import Part, load
 from ..errors import ConfigError, DeviceError, DivergedError, RunError
@@ -193,10 +193,16 @@ class SingleModels:
 
     def _fits(self, config: UNetConfig, size: StaticSize) -> bool:
         data, least = self.data, smallest_extent(config)
-        side = min(patch_size(data.height, data.width, size.windows or self.bench.study.training.windows))
+        side = min(patch_size(data.height, data.width, self._training(size).windows))
         if side < least:
             self.notes.append(f"{_sized(config)} is left out: it needs {least} px, and trains on windows of {side} px.")
         return side >= least
+
+    def _training(self, size: StaticSize) -> TrainConfig:
+        """The study's, with the windows of ``size``."""
+        usual = self.bench.study.training
+        own = {"windows": size.windows or usual.windows, "screen_crops": size.crops or usual.screen_crops}
+        return usual.model_copy(update=own)
 
     def _load(self, config: UNetConfig) -> Workload:
         data = self.data
@@ -206,9 +212,10 @@ class SingleModels:
         """Its rows, fp32 first. Raises DivergedError."""
         bench, study = self.bench, self.bench.study
         size = self.sizes[config]
+        training = self._training(size)
         single = train_whole(
-            config, self.data, study.training, bench.store, seed=seed, device=bench.training_device,
-            progress=bench.progress, epochs=size.epochs, windows=size.windows, hard=size.crops == "hard",
+            config, self.data, training, bench.store, seed=seed, device=bench.training_device,
+            progress=bench.progress, epochs=size.epochs,
         )  # fmt: skip
         model = single.model.to("cpu").eval()
         self.places.add(single.trained_on)
@@ -216,8 +223,8 @@ class SingleModels:
             self.unfinished.gaining.setdefault(config, []).append(seed)
         if single.epochs < (usual := whole_epochs(study.training)):
             self.notes.append(f"{_sized(config)} trains {single.epochs} epochs, by the study; others {usual}.")
-        if size.crops == "hard":
-            self.notes.append(f"{_sized(config)} trains on windows where it misses most.")
+        if training.screen_crops == "hard":
+            self.notes.append(f"{_sized(config)} trains on windows most of which lie where it misses most.")
         screen = Screen(model, 0, seed=0)
         key = self._load(config).key
         row, matrices = self._row(single, "fp32", bench.profile, key, screen)

@@ -18,10 +18,10 @@ from .artifacts import ArtifactStore
 from .loop import WHOLE, Fitted, Span, class_weights, fit, pixel_loss
 from .windows import draw_windows, flip, missed
 
-HARD_CELLS = (8, 8)
-"""Cells of an image, of which windows that are hard for a single UNet are drawn."""
+__all__ = ["HARD_CELLS", "distill", "distill_key", "teacher_logits"]
 
-__all__ = ["distill", "distill_key", "teacher_logits"]
+HARD_CELLS = (8, 8)
+"""Cells of an image, in proportion to whose misses windows are drawn with ``screen_crops = "hard"``."""
 
 
 def distill_key(
@@ -37,6 +37,7 @@ def distill_key(
     fields = (
         "distill_epochs", "distill_batch", "windows", "learning_rate", "weight_decay", "class_weights", "precision",
         *(("distill_loss", "temperature") if distill_weight > 0 else ()),
+        *(("screen_crops",) if training.screen_crops == "hard" else ()),
     )  # fmt: skip
     return store.key(
         "distill", **common, model=model.model_dump(), distill_weight=distill_weight, teacher=teacher,
@@ -69,7 +70,6 @@ def distill(
     progress: Progress,
     span: Span = WHOLE,
     stage: str = "distill f_0",
-    hard: bool = False,
 ) -> Fitted:
     """Train f_0 in place, or a ``span`` of it, on (1 − β)·CE + β·D(f_0, f_m); the best epoch on val is kept.
 
@@ -78,18 +78,19 @@ def distill(
     ``teacher`` holds f_m's logits (N, K, H, W) of D_PT, or None where β = 0. D is the mean squared error of the
     logits, or KL at a temperature T, scaled by T² (Hinton et al. 2015).
 
-    ``hard``: from the second epoch on most windows lie where it misses most itself, looked up anew before each epoch.
+    With ``screen_crops = "hard"`` most windows lie where it misses most, looked up before each epoch but the first.
     """
     part, val = data.pretrain.to(device), data.val.to(device)
     weight = class_weights(part.masks, data.classes, config.class_weights).to(device)
     target = teacher.to(device) if teacher is not None else None
     size = patch_size(data.height, data.width, config.windows)
     steps = -(-len(part) * config.windows[0] * config.windows[1] // config.distill_batch)
-    step, misses = 0, None
+    step = steps * len(span.left.history) if span.left else 0
+    misses: Tensor | None = None
 
     def loss_of_batch(draw: torch.Generator) -> Tensor:
         nonlocal step, misses
-        if hard and step and step % steps == 0:
+        if config.screen_crops == "hard" and step and step % steps == 0:
             student.eval()
             misses = missed(student, part, weight, grid=HARD_CELLS, precision=config.precision)
             student.train()

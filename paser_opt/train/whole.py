@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..config import Grid, TrainConfig, UNetConfig
+from ..config import TrainConfig, UNetConfig
 from ..data import SegmentationData
 from ..models import UNet, build_unet
 from ..progress import Progress
@@ -41,23 +41,17 @@ def train_whole(
     device: torch.device,
     progress: Progress,
     epochs: int | None = None,
-    windows: Grid | None = None,
-    hard: bool = False,
 ) -> Single:
     """A UNet trained as f_0 is without a teacher, on all training images.
 
-    It trains for ``epochs``; None: as many as the UNet of a pipeline that has most; on ``windows``, None: those of
-    f_0; ``hard``: most of them where it misses most itself, much as f_1 … are with ``crops = "hard"``. An f_0 of the
-    same size that saw the same images as often is the same UNet, and shares its place in the store. Raises
-    DivergedError.
+    It trains for ``epochs``; None: as many as the UNet of a pipeline that has most. An f_0 of the same size that saw
+    the same images as often is the same UNet, and shares its place in the store. Raises DivergedError.
     """
     epochs = epochs or whole_epochs(training)
-    longest = training.model_copy(update={"distill_epochs": epochs, "windows": windows or training.windows})
+    longest = training.model_copy(update={"distill_epochs": epochs})
     common = {"data": data.fingerprint, "flips": data.flips, "seed": seed}
     if not data.folds:
         common["images"] = "all"
-    if hard:
-        common["crops"] = "hard"
     model = build_unet(config, seed=seed).to(device)
 
     def make() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
@@ -65,7 +59,7 @@ def train_whole(
         name = f"whole images, base {config.base} depth {config.depth} scale {config.scale:g}"
         begun = time.monotonic()
         history = distill(model, None, everything, longest, distill_weight=0.0, seed=seed, device=device,
-                          progress=progress, stage=name, hard=hard).history  # fmt: skip
+                          progress=progress, stage=name).history  # fmt: skip
         took_s = time.monotonic() - begun
         return model.state_dict(), {"history": history, TRAINED_S: took_s, TRAINED_ON: place(device)}
 

@@ -124,7 +124,7 @@ def test_a_size_has_its_own_windows_and_crops(made, tiny_study) -> None:
         singles = SingleModels(bench, load_device("cpu"), run, [size], False)
         singles.measure([])
         found += [row for row, _ in singles.rows(0)]
-    assert "base 4, depth 1, scale 1 trains on windows where it misses most." in singles.notes
+    assert "base 4, depth 1, scale 1 trains on windows most of which lie where it misses most." in singles.notes
     assert found[0].trained_s != found[1].trained_s  # two UNets, not one from the store
     deep = StaticSize(base=4, depth=2, windows=(8, 8))  # of 4 x 4 pixels
     with pytest.raises(ConfigError, match="it needs 8 px, and trains on windows of 4 px"):

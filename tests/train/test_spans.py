@@ -29,7 +29,7 @@ class Epochs(Silent):
 def train(folder, shares, **fields):
     epochs = Epochs()
     result = train_pipeline(
-        PipelineConfig(**{"models": SIZES, **fields}, grid=(2, 2), cost_weight=0.01, training=TRAINING),
+        PipelineConfig(**{"models": SIZES, "training": TRAINING, **fields}, grid=(2, 2), cost_weight=0.01),
         load(DataConfig(count=14, size=(32, 32))), ArtifactStore(folder), (0.1, 0.3, 0.6),
         device=torch.device("cpu"), progress=epochs, shares=shares, tuned=shares[-1] == 1,
     )  # fmt: skip
@@ -48,6 +48,7 @@ def test_a_stop_changes_nothing(tmp_path, shares, context):
     if context == "screen":
         sizes = (SIZES[0], *(size.model_copy(update={"in_channels": 4}) for size in SIZES[1:]))
         fields["models"] = sizes
+        fields["training"] = TRAINING.model_copy(update={"windows": (2, 2), "screen_crops": "hard"})
     whole, _ = train(tmp_path / "whole", (1.0,), **fields)
     for reached in range(1, len(shares) + 1):
         stopped, _ = train(tmp_path / "rungs", shares[:reached], **fields)

@@ -14,6 +14,7 @@ from paser_opt.train.loop import generator
 from paser_opt.train.windows import HARD_SHARE, draw_windows, missed
 
 SIZE = UNetConfig(base=4, depth=1)
+HARD = {"screen_crops": "hard", "windows": (2, 2)}
 
 
 def part(height=12, width=20, count=3) -> Part:
@@ -100,9 +101,8 @@ def test_a_single_unet_looks_for_what_it_misses_before_every_epoch_but_the_first
     monkeypatch.setattr("paser_opt.train.distill.draw_windows", drawn)
     monkeypatch.setattr("paser_opt.train.distill.missed", looked)
     model = build_unet(SIZE, seed=0)
-    training = tiny_study.training.model_copy(update={"distill_epochs": 3, "windows": (2, 2), "distill_batch": 4})
-    distill(model, None, data, training, distill_weight=0, seed=0, device=torch.device("cpu"), progress=Silent(),
-            hard=True)  # fmt: skip
+    training = tiny_study.training.model_copy(update=HARD | {"distill_epochs": 3, "distill_batch": 4})
+    distill(model, None, data, training, distill_weight=0, seed=0, device=torch.device("cpu"), progress=Silent())
     steps = len(data.pretrain.images)  # of 4 windows each, four of which make an image
     assert len(asked) == 3 * steps and asked[:steps] == [None] * steps
     assert all(one is found[0] for one in asked[steps : 2 * steps])
@@ -122,4 +122,6 @@ def test_windows_and_a_norm_over_the_extent_do_not_go_together(norm):
     space = {"models": [{"base": 4, "depth": 1}, {"base": 4, "depth": 1}]}
     with pytest.raises(ValueError, match=r'choose norm = "batch", or training\.windows = "1x1"'):
         Study(name="toy", space=space, norm=norm, training={"windows": "2x2"})
+    with pytest.raises(ValueError, match=r'or static\.0\.windows = "1x1"'):
+        Study(name="toy", space=space, norm=norm, static=[{"base": 4, "depth": 1, "windows": "2x2"}])
     assert Study(name="toy", space=space, norm="batch", training={"windows": "2x2"}).training.windows == (2, 2)
