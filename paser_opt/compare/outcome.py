@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..evaluate import resampled_iou
+from ..evaluate import never_predicted, resampled_iou
 from ..records import Quantity
 from .curves import Points, at_budget, hypervolume
-from .records import AXES, EQUAL, Axis, Difference, FrontPoint, Group, PerGflop, RouterResult
+from .records import AXES, Axis, Difference, FrontPoint, Group, PerGflop, RouterResult, same_cost
 from .statistics import Resamples, Statistic, compared, estimated, value
 
 __all__ = ["Box", "Lane", "box", "budgets", "cost_of", "iou_of", "per_gflop", "results", "unevenness"]
@@ -126,7 +126,7 @@ def results(
             name=name,
             group=lanes[0].group,
             operating=shown[0].labels[0],
-            equal_cost=_equal(_mean(shown, axis), sum(own) / len(own)),
+            equal_cost=same_cost(_mean(shown, axis), sum(own) / len(own)),
             iou=estimated(iou_value, iou_draws[name]),
             gflops=gflops,
             gflops_paper=macs_paper / 1e9,
@@ -322,8 +322,9 @@ def _iou_at(lanes: Sequence[Lane], axis: Axis, budget: float) -> float | None:
     return sum(reached) / len(reached) if len(reached) == len(met) else None
 
 
-def _equal(cost: float, other: float) -> bool:
-    return abs(cost - other) <= EQUAL * other
+def _is_beside(lane: Lane, place: int) -> bool:
+    """Whether the point is a single UNet that is none of the pipeline's own."""
+    return lane.group == "static" and not lane.test.usage[place].any()
 
 
 def _captured_there(
@@ -340,7 +341,7 @@ def _captured_there(
         if None in points:
             return None, f"{who} cannot be that cheap"
     there = [one for one in chance if one]
-    if not _equal(_mean(there, axis), sum(spending) / len(spending)):
+    if not same_cost(_mean(there, axis), sum(spending) / len(spending)):
         return None, "random routes end at a lower cost"
     low, high = (sum(one.iou()[0].item() for one in points if one) / len(spending) for points in (chance, best))
     share = _captured(iou, low, high)
@@ -365,6 +366,7 @@ def _front(lane: Lane, seed: int, axis: Axis) -> list[FrontPoint]:
             costs={name: cost[i].item() for name, cost in costs.items()},
             kept=i in lane.kept[axis],
             val_iou=val_iou[i] if val_iou else None,
+            unlearnt=never_predicted(lane.test.matrices[i]) if _is_beside(lane, i) else None,
         )
         for i, label in enumerate(lane.test.labels)
     ]

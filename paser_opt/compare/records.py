@@ -27,6 +27,7 @@ __all__ = [
     "PerGflop",
     "RouterResult",
     "Verdict",
+    "same_cost",
 ]
 
 Axis = Literal["gflops", "latency", "energy"]
@@ -45,6 +46,11 @@ PIPELINE, LEARNED, RANDOM, ORACLE, ENTROPY, STATIC = (
 
 EQUAL = 0.02
 """Share of the pipeline's mean cost that another may miss it by and still be called equal in cost."""
+
+
+def same_cost(cost: float, other: float) -> bool:
+    """Whether ``cost`` is ``other``'s, within EQUAL of it."""
+    return abs(cost - other) <= EQUAL * other
 
 
 class Estimate(Record):
@@ -92,6 +98,11 @@ class FrontPoint(Record):
     iou: float
     costs: dict[Axis, float]
     val_iou: float | None = None
+    unlearnt: int | None = Field(
+        None,
+        description="of a single UNet trained beside the pipeline: classes that test shows and it never predicts; "
+        "None for all else",
+    )
     kept: bool = Field(description="on the upper hull of val, so that budgets are met by mixing it with its neighbours")
 
 

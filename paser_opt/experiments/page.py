@@ -155,7 +155,7 @@ def _routers(comparison: Comparison) -> Sheet:
             one.latency_s.value,
             one.gflops,
             one.iou_per_gflop,
-            one.captured,
+            f"none: {one.captured_missing}" if one.captured_missing else one.captured,
             one.against,
             *one.iou_at,
             *(one.at_against or [None] * len(comparison.budgets)),

@@ -1,10 +1,12 @@
 """Which operating point IoU/GFLOP is told of, and what is compared at which cost, by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from paser_opt.compare.curves import Points
-from paser_opt.compare.outcome import Lane, box, per_gflop, results
+from paser_opt.compare.outcome import Lane, _front, box, per_gflop, results
 from paser_opt.compare.records import Group, RouterResult
 from paser_opt.compare.statistics import draw
 from paser_opt.records import Quantity
@@ -97,6 +99,17 @@ def test_the_share_captured_is_of_what_can_be_had_at_the_same_cost(routers: dict
         "early": "random routes cannot be that cheap",
         "late": "random routes end at a lower cost",
     }
+
+
+def test_what_a_single_unet_beside_the_pipeline_has_not_learnt_is_counted(routers: dict[str, RouterResult]) -> None:
+    """All of class 0 taken for class 1; what has a share of the patches is the pipeline's own, and not counted."""
+    found = points([0], [3.0], [0], "p")
+    matrices = torch.tensor([[0.0, 50.0], [0.0, 50.0]], dtype=torch.float64).expand(1, 2, 2, 2)
+    blind = replace(found, matrices=matrices, usage=torch.zeros(1, 2))
+    own = replace(blind, usage=torch.tensor([[1.0, 0.0]]))
+    assert _front(Lane("static", blind, {"gflops": [0]}), 0, "gflops")[0].unlearnt == 1
+    assert _front(Lane("static", own, {"gflops": [0]}), 0, "gflops")[0].unlearnt is None
+    assert {point.unlearnt for one in routers.values() for point in one.front} == {None}
 
 
 def test_at_a_budget_the_rivals_that_can_be_that_cheap_are_one_family(routers: dict[str, RouterResult]) -> None:
