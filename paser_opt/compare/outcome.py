@@ -168,8 +168,8 @@ def results(
         if one.group == "static":
             continue  # no route: there is no share of the oracle's
         if name == pipeline or name in several:
-            beside = [[lanes[other] for lanes in seeds] for other in (random, oracle)]
-            one.captured, one.captured_missing = _captured_there(one.iou.value, spending[name], *beside, axis)
+            chance, best = ([lanes[other] for lanes in seeds] for other in (random, oracle))
+            one.captured, one.captured_missing = _captured_there(one.iou.value, spending[name], chance, best, axis)
         if name in several:
             ends = zip(one.iou_at, found[random].iou_at, found[oracle].iou_at, strict=True)
             one.captured_at = [_captured(*each) for each in ends]
