@@ -23,6 +23,7 @@ __all__ = [
     "image_confusions",
     "image_iou",
     "image_probability",
+    "never_predicted",
     "patch_confusions",
     "resampled_iou",
     "soft_confusion",
@@ -110,6 +111,12 @@ def class_iou(matrix: Tensor) -> Tensor:
 def data_iou(matrices: Tensor) -> float:
     """Data-set IoU of confusion matrices per image (N, K, K)."""
     return class_iou(matrices.sum(dim=0)).nanmean().item()
+
+
+def never_predicted(matrices: Tensor) -> int:
+    """Classes that the truth of all images (N, K, K) has and that are predicted nowhere."""
+    total = matrices.sum(dim=0)
+    return int(((total.sum(dim=-1) > 0) & (total.sum(dim=-2) == 0)).sum())
 
 
 def image_iou(matrices: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from paser_opt.evaluate import (
     data_iou,
     image_confusions,
     image_iou,
+    never_predicted,
     patch_confusions,
     soft_confusion,
     whole_confusions,
@@ -25,6 +26,13 @@ def test_class_iou_by_hand():
     first, second, absent = class_iou(MATRIX).tolist()
     assert (first, second) == (3 / 6, 4 / 7)
     assert math.isnan(absent)
+
+
+def test_a_class_that_is_never_predicted_is_one_that_the_truth_has():
+    """Class 0 is always taken for class 1; class 2 is nowhere, so nothing could be learnt of it."""
+    missed = torch.tensor([[0, 4, 0], [0, 4, 0], [0, 0, 0]])
+    assert never_predicted(missed[None]) == 1
+    assert never_predicted(torch.stack([missed, MATRIX])) == 0  # in one image it is predicted
 
 
 def test_data_iou_sums_first_and_image_iou_does_not():

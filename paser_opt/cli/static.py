@@ -69,7 +69,7 @@ def _against(result: StaticFront) -> Table:
 
     from .live import figure
 
-    table = Table("trial", "latency", "single model that is no slower", "IoU, route less model, test (95 %)",
+    table = Table("trial", "latency", "single model: no slower, best on val", "IoU, route less model, test (95 %)",
                   title="routes against them", title_justify="left")  # fmt: skip
     for one in result.against:
         versus = one.versus

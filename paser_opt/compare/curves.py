@@ -153,12 +153,13 @@ def hypervolume(
 ) -> Tensor:
     """Share of the box between ``reference`` and ``ideal``, both (IoU, cost), that the points dominate: (B,).
 
-    ``weight`` (B, N): how often each image counts. IoU and mean costs are computed afresh for each row.
+    ``weight`` (B, N): how often each image counts. IoU and mean costs are computed afresh for each row. Resampled they
+    may lie beyond ``ideal``: what lies outside the box counts as its edge, so that the share is never more than 1.
     """
     iou = torch.stack([resampled_iou(weight, one) for one in points.matrices], dim=1)  # (B, L)
     cost = weight @ points.costs[axis].double().T / weight.sum(dim=1, keepdim=True)  # (B, L)
     box = (ideal[0] - reference[0]) * (reference[1] - ideal[1])
-    both = torch.stack([iou, cost], dim=-1).numpy()
+    both = torch.stack([iou.clamp(max=ideal[0]), cost.clamp(min=ideal[1])], dim=-1).numpy()
     ref = np.asarray(reference)
     volumes = [moocore.hypervolume(one, ref=ref, maximise=[True, False]) for one in both]
     return torch.tensor(volumes, dtype=torch.float64) / box

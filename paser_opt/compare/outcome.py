@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..evaluate import resampled_iou
+from ..evaluate import never_predicted, resampled_iou
 from ..records import Quantity
 from .curves import Points, at_budget, hypervolume
-from .records import AXES, Axis, Difference, FrontPoint, Group, PerGflop, RouterResult
+from .records import AXES, Axis, Difference, FrontPoint, Group, PerGflop, RouterResult, same_cost
 from .statistics import Resamples, Statistic, compared, estimated, value
 
 __all__ = ["Box", "Lane", "box", "budgets", "cost_of", "iou_of", "per_gflop", "results", "unevenness"]
@@ -105,12 +105,14 @@ def results(
     images = [lanes[pipeline].test.matrices.shape[1] for lanes in seeds]
     own = [lanes[pipeline].test.cost(axis)[0].item() for lanes in seeds]
     found: dict[str, RouterResult] = {}
+    spending: dict[str, list[float]] = {}
     iou_draws: dict[str, Tensor] = {}
     volume_draws: dict[str, dict[Axis, Tensor]] = {}
     for name in seeds[0]:
         lanes = [each[name] for each in seeds]
         met = [lane.at(axis, budget) for lane, budget in zip(lanes, own, strict=True)]
         shown = [point or lane.cheapest(axis) for point, lane in zip(met, lanes, strict=True)]
+        spending[name] = [one.cost(axis)[0].item() for one in shown]
         iou, ratio = [iou_of(one) for one in shown], [_iou_per_gflop(one) for one in shown]
         iou_draws[name] = resamples.values(iou)
         volumes = {each: [_volume(lane.front(each), each, edge) for lane in lanes] for each, edge in boxes.items()}
@@ -124,7 +126,7 @@ def results(
             name=name,
             group=lanes[0].group,
             operating=shown[0].labels[0],
-            equal_cost=None not in met and len(lanes[0].test.labels) > 1,
+            equal_cost=same_cost(_mean(shown, axis), sum(own) / len(own)),
             iou=estimated(iou_value, iou_draws[name]),
             gflops=gflops,
             gflops_paper=macs_paper / 1e9,
@@ -140,15 +142,17 @@ def results(
             front=[point for seed, lane in enumerate(lanes) for point in _front(lane, seed, axis)],
         )
     baselines = [name for name, one in found.items() if name != pipeline and one.group != "oracle"]
-    several = [name for name, one in found.items() if len({point.label for point in one.front}) > 1]
+    several = [name for name, one in found.items() if _has_several(one)]
     against = compared(
         {
             name: (found[pipeline].iou.value - found[name].iou.value, iou_draws[pipeline] - iou_draws[name])
             for name in baselines
         }
     )
+    # Oracles are no rivals, so they are no part of a family of tests.
+    meeting = [name for name in found if name == learned or (name in baselines and _meets_budgets(found[name]))]
     at = _budget_differences(
-        {name: [lanes[name] for lanes in seeds] for name in found if name in several or found[name].group == "static"},
+        {name: [lanes[name] for lanes in seeds] for name in meeting},
         spent,
         resamples,
         learned,
@@ -163,12 +167,23 @@ def results(
         one.at_against = at.get(name, [])
         if one.group == "static":
             continue  # no route: there is no share of the oracle's
-        if one.equal_cost or name == pipeline:
-            one.captured = _captured(one.iou.value, found[random].iou.value, found[oracle].iou.value)
-        if len({point.label for point in one.front}) > 1:
+        if name == pipeline or name in several:
+            chance, best = ([lanes[other] for lanes in seeds] for other in (random, oracle))
+            one.captured, one.captured_missing = _captured_there(one.iou.value, spending[name], chance, best, axis)
+        if name in several:
             ends = zip(one.iou_at, found[random].iou_at, found[oracle].iou_at, strict=True)
             one.captured_at = [_captured(*each) for each in ends]
     return list(found.values())
+
+
+def _has_several(one: RouterResult) -> bool:
+    """Operating points, to mix."""
+    return len({point.label for point in one.front}) > 1
+
+
+def _meets_budgets(one: RouterResult) -> bool:
+    """Several operating points, or single UNets, however few."""
+    return one.group == "static" or _has_several(one)
 
 
 def _front_differences(
@@ -307,6 +322,32 @@ def _iou_at(lanes: Sequence[Lane], axis: Axis, budget: float) -> float | None:
     return sum(reached) / len(reached) if len(reached) == len(met) else None
 
 
+def _is_beside(lane: Lane, place: int) -> bool:
+    """Whether the point is a single UNet that is none of the pipeline's own."""
+    return lane.group == "static" and not lane.test.usage[place].any()
+
+
+def _captured_there(
+    iou: float, spending: Sequence[float], random: Sequence[Lane], oracle: Sequence[Lane], axis: Axis
+) -> tuple[float | None, str | None]:
+    """Share of the oracle's gain over random routes that ``iou`` is, each seed's at the cost ``spending``; or why none.
+
+    The oracle need not spend it all: where it spends less, no route that it knows earns more.
+    """
+    chance, best = (
+        [lane.at(axis, cost) for lane, cost in zip(lanes, spending, strict=True)] for lanes in (random, oracle)
+    )
+    for who, points in (("random routes", chance), ("the oracle", best)):
+        if None in points:
+            return None, f"{who} cannot be that cheap"
+    there = [one for one in chance if one]
+    if not same_cost(_mean(there, axis), sum(spending) / len(spending)):
+        return None, "random routes end at a lower cost"
+    low, high = (sum(one.iou()[0].item() for one in points if one) / len(spending) for points in (chance, best))
+    share = _captured(iou, low, high)
+    return share, None if share is not None else "the oracle gains nothing over random routes"
+
+
 def _captured(iou: float | None, random: float | None, oracle: float | None) -> float | None:
     """(IoU − IoU_random) / (IoU_oracle − IoU_random); None where a side is missing or nothing can be gained."""
     if iou is None or random is None or oracle is None or oracle <= random:
@@ -325,6 +366,7 @@ def _front(lane: Lane, seed: int, axis: Axis) -> list[FrontPoint]:
             costs={name: cost[i].item() for name, cost in costs.items()},
             kept=i in lane.kept[axis],
             val_iou=val_iou[i] if val_iou else None,
+            unlearnt=never_predicted(lane.test.matrices[i]) if _is_beside(lane, i) else None,
         )
         for i, label in enumerate(lane.test.labels)
     ]

@@ -11,6 +11,7 @@ from ..records import FORMAT, Quantity, Record
 __all__ = [
     "AXES",
     "ENTROPY",
+    "EQUAL",
     "LEARNED",
     "ORACLE",
     "PIPELINE",
@@ -26,6 +27,7 @@ __all__ = [
     "PerGflop",
     "RouterResult",
     "Verdict",
+    "same_cost",
 ]
 
 Axis = Literal["gflops", "latency", "energy"]
@@ -41,6 +43,14 @@ PIPELINE, LEARNED, RANDOM, ORACLE, ENTROPY, STATIC = (
     "pipeline", "priced gains", "random", "oracle per budget", "entropy threshold", "static front",
 )  # fmt: skip
 """Names of the routers that a comparison is told by; those of `routers/` bear the same."""
+
+EQUAL = 0.02
+"""Share of the pipeline's mean cost that another may miss it by and still be called equal in cost."""
+
+
+def same_cost(cost: float, other: float) -> bool:
+    """Whether ``cost`` is ``other``'s, within EQUAL of it."""
+    return abs(cost - other) <= EQUAL * other
 
 
 class Estimate(Record):
@@ -88,16 +98,24 @@ class FrontPoint(Record):
     iou: float
     costs: dict[Axis, float]
     val_iou: float | None = None
+    unlearnt: int | None = Field(
+        None,
+        description="of a single UNet trained beside the pipeline: classes that test shows and it never predicts; "
+        "None for all else",
+    )
     kept: bool = Field(description="on the upper hull of val, so that budgets are met by mixing it with its neighbours")
 
 
 class RouterResult(Record):
-    """One router on test. Where it has several operating points, it is shown at the pipeline's own cost."""
+    """One router on test. Where it has several operating points, it is shown at the pipeline's own cost, or at the
+    nearest that it has to it: its dearest kept point where that is cheaper, its cheapest where that is dearer."""
 
     name: str
     group: Group
     operating: str = Field(description="which operating point, or mix of two, the figures are of")
-    equal_cost: bool = Field(description="False: it cannot be run at the pipeline's cost, so it is shown at its own")
+    equal_cost: bool = Field(
+        description="its mean cost is the pipeline's, within EQUAL; False: it has none such, so it is shown at its own"
+    )
     iou: Estimate
     gflops: float = Field(description="full convention, 2·MACs")
     gflops_paper: float = Field(description="the paper's: a MAC is one FLOP, no MC passes, no policy")
@@ -108,10 +126,12 @@ class RouterResult(Record):
     iou_per_gflop_paper: float
     iou_at: list[float | None] = Field(description="at Comparison.budgets; None where it cannot be that cheap")
     captured: float | None = Field(
-        None, description="share of the oracle's gain over random, all at the pipeline's cost; None at another cost"
+        None, description="share of the oracle's gain over random, both at the cost that this one is shown at"
     )
+    captured_missing: str | None = Field(None, description="why a route has no such share")
     captured_at: list[float | None] = Field(
-        default_factory=list, description="the same at Comparison.budgets, for routers with several operating points"
+        default_factory=list,
+        description="the same within Comparison.budgets, which none has to spend; for several operating points",
     )
     hypervolume: dict[Axis, Estimate] = Field(description="share of the box between reference and ideal point")
     front: list[FrontPoint]

@@ -142,7 +142,7 @@ def _against(front: StaticFront) -> Sheet:
         less = f"{versus.difference:+.3f} ({versus.low:+.3f} … {versus.high:+.3f})" if versus else None
         rows.append([str(one.trial), one.latency_s, versus.baseline if versus else "none is as fast", less])
     columns = [Column(name="trial"), Column(name="latency", kind="latency")]
-    columns += [Column(name="single model that is no slower"), Column(name="IoU, route less model (95 %)")]
+    columns += [Column(name="single model: no slower, best on val"), Column(name="IoU, route less model (95 %)")]
     return Sheet(title="Against the routes", columns=columns, rows=rows)
 
 
@@ -155,7 +155,7 @@ def _routers(comparison: Comparison) -> Sheet:
             one.latency_s.value,
             one.gflops,
             one.iou_per_gflop,
-            one.captured,
+            f"none: {one.captured_missing}" if one.captured_missing else one.captured,
             one.against,
             *one.iou_at,
             *(one.at_against or [None] * len(comparison.budgets)),

@@ -8,7 +8,7 @@ from ..config import OBJECTIVES
 from ..errors import RunError
 from ..records import TrialRecord
 from ..runs import RunFolder
-from .findings import COLLAPSED
+from .findings import COLLAPSED, HARDLY
 from .info import Point, alone_point, collect, complete, figures_of, knee
 
 __all__ = ["bounds", "chosen_trial", "pick", "pick_single", "routing_trial"]
@@ -26,14 +26,17 @@ def chosen_trial(run: RunFolder, number: int | None) -> TrialRecord:
 
 
 def routing_trial(run: RunFolder) -> TrialRecord:
-    """The knee of those front members whose policy has not collapsed, on val; of all where each has.
+    """The knee of those front members that leave no model more than HARDLY of the patches, on val.
 
-    Raises as chosen_trial.
+    Where there are none: of those whose policy has not collapsed; where each has, of all. Raises as chosen_trial.
     """
     info = collect(run)
-    usage = {number: trial.val.usage for number in info.front if (trial := info.trial(number)).val}
-    routing = [info.point(number) for number, each in usage.items() if max(each) < COLLAPSED]
-    return chosen_trial(run, knee(routing, info.objectives) if routing else None)
+    most = {number: max(trial.val.usage) for number in info.front if (trial := info.trial(number)).val}
+    for limit in (HARDLY, COLLAPSED):
+        routing = [info.point(number) for number, share in most.items() if share <= limit]
+        if routing:
+            return chosen_trial(run, knee(routing, info.objectives))
+    return chosen_trial(run, None)
 
 
 def pick(

@@ -8,6 +8,7 @@ from statistics import mean, stdev
 
 from ..compare.records import (
     ENTROPY,
+    EQUAL,
     LEARNED,
     ORACLE,
     PIPELINE,
@@ -19,6 +20,7 @@ from ..compare.records import (
     FrontPoint,
     PerGflop,
     RouterResult,
+    same_cost,
 )
 from . import words
 from .sections import Cell, section, table
@@ -68,7 +70,13 @@ def headline(found: Comparison) -> str:
         "worse": "The pipeline loses to",
         "not told apart": "The pipeline is not told apart from",
     }[rival.against.verdict]
-    return f"{said} the {ENTROPY} at {at}: IoU {own.iou.value:.3f} against {rival.iou.value:.3f}"
+    spent, others = _cost(own, found.axis), _cost(rival, found.axis)
+    if same_cost(others, spent):
+        return f"{said} the {ENTROPY} at {at}: IoU {own.iou.value:.3f} against {rival.iou.value:.3f}"
+    return (
+        f"{said} the {ENTROPY}, which takes {'less' if others < spent else 'more'}: IoU {own.iou.value:.3f} at {at} "
+        f"against {rival.iou.value:.3f} at {words.valued(found.axis, others)}"
+    )
 
 
 def said_of_routing(found: Comparison) -> list[str]:
@@ -115,13 +123,17 @@ def _said_of_static(found: Comparison) -> list[str]:
     worse: list[float] = []
     own = found.router(PIPELINE)
     spent = _cost(own, found.axis)
-    equal = [(one, one.against) for one in rivals if one.equal_cost and one.against]
-    for one, versus in equal:
+    within_cost = [
+        (one, one.against) for one in rivals if one.against and _cost(one, found.axis) <= spent * (1 + EQUAL)
+    ]
+    for one, versus in within_cost:
+        others = _cost(one, found.axis)
+        at_less = "" if same_cost(others, spent) else f" at {words.figure(found.axis, others)}"
         said.append(
             f"At the pipeline's {words.figure(found.axis, spent)} it reaches IoU {own.iou.value:.3f}, the {one.name} "
-            f"(single UNets on whole images) {one.iou.value:.3f}: {difference_text(versus)}."
+            f"(single UNets on whole images) {one.iou.value:.3f}{at_less}: {difference_text(versus)}."
         )
-    verdicts = [versus.verdict for _, versus in equal]
+    verdicts = [versus.verdict for _, versus in within_cost]
     if verdicts and all(one == "better" for one in verdicts):
         better.append(spent)
     if "worse" in verdicts:
@@ -138,8 +150,10 @@ def _said_of_static(found: Comparison) -> list[str]:
                     f"{iou:.3f}: {difference_text(difference)}."
                 )
             elif iou is not None:
-                verdicts.append("worse")
-                said.append(f"Within {within} no route can be run; the {one.name} reaches IoU {iou:.3f}.")
+                said.append(
+                    f"Within {within} {LEARNED} cannot be run, so nothing is tested there; the {one.name} reaches "
+                    f"IoU {iou:.3f}."
+                )
             elif mine is not None:
                 said.append(f"Within {within} no model of the {one.name} can be run; routes reach IoU {mine:.3f}.")
         if "worse" in verdicts:
@@ -151,7 +165,7 @@ def _said_of_static(found: Comparison) -> list[str]:
         return ", ".join(words.figure(found.axis, one) for one in sorted(budgets))
 
     if better:
-        said.append(f"Routing earns its cost within {listed(better)}.")
+        said.append(f"Routing earns its cost within {listed(better)}{_unless_trained_on(found)}.")
     if worse:
         said.append(f"Within {listed(worse)} a single UNet is better.")
     if not better:
@@ -161,17 +175,42 @@ def _said_of_static(found: Comparison) -> list[str]:
     return said + [_per_gflop(one) for one in found.per_gflop]
 
 
+def _unless_trained_on(found: Comparison) -> str:
+    """What is to be held against a win over single UNets none of which has learnt its task."""
+    never: dict[str, list[int]] = {}
+    for one in found.routers:
+        for point in one.front:
+            if point.unlearnt is not None:
+                never.setdefault(point.label, []).append(point.unlearnt)
+    if not never or not all(map(any, never.values())):
+        return ""
+    seeds = " from every seed" if len(found.seeds) > 1 else ""
+    return (
+        f" – against single UNets of which none has learnt all classes{seeds} in its training time: train them "
+        "longer, or with the crops of the pipeline, before you trust it"
+    )
+
+
 def _best(found: Comparison) -> str:
-    """The single UNet with the best IoU on val, mean over seeds, and what it reaches on test."""
+    """The single UNet with the best IoU on val among those that cost no more than the dearest budget compared, and
+    what it reaches on test; the cheapest where all are dearer. Means over seeds."""
     points = [point for point in found.router(STATIC).front if point.val_iou is not None]
     if not points:
         return "the largest that is fast enough"
     by_label: dict[str, list[FrontPoint]] = {}
     for point in points:
         by_label.setdefault(point.label, []).append(point)
-    label, chosen = max(by_label.items(), key=lambda item: mean(point.val_iou or 0.0 for point in item[1]))
-    cost = words.valued(found.axis, mean(point.costs[found.axis] for point in chosen))
-    return f"{label}, the best on val (IoU {mean(point.iou for point in chosen):.3f} on test, at {cost})"
+    cost = {label: mean(point.costs[found.axis] for point in points) for label, points in by_label.items()}
+    limit = max(*found.budgets, _cost(found.router(PIPELINE), found.axis))
+    within, most = [label for label in by_label if cost[label] <= limit], words.valued(found.axis, limit)
+    if within:
+        label = max(within, key=lambda one: mean(point.val_iou or 0.0 for point in by_label[one]))
+        why = f"the best on val within {most}"
+    else:
+        label = min(by_label, key=lambda one: cost[one])
+        why = f"the cheapest, as none keeps within {most}"
+    reached = mean(point.iou for point in by_label[label])
+    return f"{label}, {why} (IoU {reached:.3f} on test, at {words.valued(found.axis, cost[label])})"
 
 
 def _per_gflop(one: PerGflop) -> str:
@@ -206,7 +245,8 @@ def _cost(one: RouterResult, axis: Axis) -> float:
 def _lead(found: Comparison) -> str:
     return (
         f"Every router with several operating points is run at the pipeline's own mean {words.TITLES[found.axis]}, by "
-        "a coin between two neighbours; single models stand at their own cost. Difference: the pipeline's IoU less "
+        "a coin between two neighbours, or as near to it as it comes; single models stand at their own cost. The share "
+        "of the oracle's gain is taken at each router's own cost. Difference: the pipeline's IoU less "
         f"the router's, paired over images and seeds ({found.resamples:,} resamples), p adjusted by Holm."
     )
 
@@ -240,12 +280,18 @@ def _table(found: Comparison) -> str:
                 (f"{ratio.value:.3g} ({ratio.low:.3g} … {ratio.high:.3g})", ratio.value),
                 (f"{one.iou_per_gflop_paper:.3g}", one.iou_per_gflop_paper),
                 *(cell("iou", value) for value in one.iou_at),
-                (words.share(one.captured), one.captured) if one.captured is not None else ("–", None),
+                _captured(one),
                 words.usage(one.usage),
                 one.operating,
             ]
         )
     return table("routers at the pipeline's cost", head, rows)
+
+
+def _captured(one: RouterResult) -> Cell:
+    if one.captured is None:
+        return (f"none: {one.captured_missing}" if one.captured_missing else "–", None)
+    return (words.share(one.captured), one.captured)
 
 
 def cell(name: str, value: float | None) -> Cell:

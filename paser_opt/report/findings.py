@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..config import OBJECTIVES
 from ..pareto import front
-from ..records import Alone
+from ..records import Alone, TrialRecord
 from . import words
 from .info import Info, Point
 
@@ -16,6 +16,8 @@ __all__ = ["Finding", "answer", "findings"]
 
 COLLAPSED = 0.99
 """Share of the patches from which on a policy has collapsed onto one model."""
+HARDLY = 0.95
+"""Share of the patches above which, with one model, a route says little of routes."""
 ALIKE = 1.5
 """Dearest over cheapest model below which routing has nothing to save."""
 FEW = 20
@@ -99,28 +101,41 @@ def _against_static(info: Info) -> Iterator[Finding]:
     """Whether a route is worth more than the single model one would deploy instead."""
     if info.static is None:
         return
-    met = [(one.trial, one.versus) for one in info.static.against if one.versus]
+    no_routes = [one.trial for one in info.static.against if not _routes(info.trial(one.trial))]
+    against = [one for one in info.static.against if one.trial not in no_routes]
+    met = [(one.trial, one.versus) for one in against if one.versus]
     better = [trial for trial, versus in met if versus.low > 0]
     worse = [trial for trial, versus in met if versus.high < 0]
-    faster = [one.trial for one in info.static.against if one.versus is None]
+    faster = [one.trial for one in against if one.versus is None]
+    rival = "the single UNet that is no slower and best on val"
     parts = []
     if better:
-        parts.append(f"{_named(better)}: better than every single UNet that is no slower")
+        parts.append(f"{_named(better)}: better than {rival}")
     if worse:
-        parts.append(f"{_named(worse)}: worse than one that is no slower")
+        parts.append(f"{_named(worse)}: worse than {rival}")
     if undecided := [trial for trial, _ in met if trial not in better + worse]:
-        parts.append(f"{_named(undecided)}: not told apart from one")
+        parts.append(f"{_named(undecided)}: not told apart from {rival}")
     if faster:
         parts.append(f"{_named(faster)}: faster than all of them")
-    if not parts:
+    if not parts and not no_routes:
         return
-    text = "; ".join(parts) + " (IoU on test, 95 % paired over images)."
+    alone = f"one model takes nearly all patches: {_named(no_routes)}."
+    if parts:
+        text = "; ".join(parts) + " (IoU on test, 95 % paired over images)."
+        text += f" Left out, for {alone}" if no_routes else ""
+    else:
+        text = f"There is no route to hold against single UNets, for {alone}"
     if better or faster:
         yield Finding(False, "Routes against single UNets trained on whole images", text)
         return
     best = max(info.static.models, key=lambda row: row.val_iou)
     text += f" Deploy a single model, such as the {best.name}: IoU {best.test_iou:.3f} on test."
     yield Finding(True, "Routing earns nothing here", text)
+
+
+def _routes(trial: TrialRecord) -> bool:
+    """Whether its policy divides the patches among models, on val and on test."""
+    return all(max(one.usage) <= COLLAPSED for one in (trial.val, trial.test) if one)
 
 
 def _reach(point: Point, info: Info) -> str:

@@ -56,7 +56,7 @@ def _flat(found: Comparison, one: RouterResult) -> dict[str, Any]:
     row |= {"energy_j": one.energy_j.value, "energy_how": _how(one.energy_j)}
     row |= {"iou_per_gflop": one.iou_per_gflop.value, "iou_per_gflop_low": one.iou_per_gflop.low}
     row |= {"iou_per_gflop_high": one.iou_per_gflop.high, "iou_per_gflop_paper": one.iou_per_gflop_paper}
-    row["captured"] = one.captured
+    row |= {"captured": one.captured, "captured_missing": one.captured_missing}
     captured = one.captured_at or [None] * len(found.budgets)
     for i, ends in enumerate(zip(found.budgets, one.iou_at, captured, strict=True), start=1):
         names = (f"budget_{i}_{SI[found.axis]}", f"iou_at_budget_{i}", f"captured_at_budget_{i}")

@@ -17,7 +17,7 @@ from ..config import Device, StaticSize, Study, TrainConfig, UNetConfig
 from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
 from ..data import Part, load
 from ..errors import ConfigError, DeviceError, DivergedError, RunError
-from ..evaluate import bootstrap, data_iou
+from ..evaluate import bootstrap, data_iou, never_predicted
 from ..models import smallest_extent
 from ..patches import confusion, patch_size
 from ..progress import Progress
@@ -228,8 +228,7 @@ class SingleModels:
         screen = Screen(model, 0, seed=0)
         key = self._load(config).key
         row, matrices = self._row(single, "fp32", bench.profile, key, screen)
-        never = int((matrices["test"].sum(dim=(0, 1)) == 0).sum())
-        if never:
+        if never := never_predicted(matrices["test"]):
             self.unfinished.unlearnt.setdefault(config, {})[seed] = never
         yield row, matrices
         if self.int8:

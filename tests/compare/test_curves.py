@@ -70,6 +70,16 @@ def test_hypervolume_counts_images_as_often_as_they_are_drawn():
     assert volume.tolist() == pytest.approx([(25 / 75) * 3 / 4, (40 / 60) * 1 / 4])
 
 
+def test_what_a_resample_reaches_beyond_the_ideal_point_fills_no_more_than_the_box():
+    """Ideal (0.5, 2 s), reference (0, 4 s): 1/3 at 1 s counts as at 2 s, 2/3 at 3 s as 0.5; both edges make a whole."""
+    one = points([[25, 40]], [[1.0, 3.0]])
+    weight = torch.tensor([[2.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
+    volume = hypervolume(one, "latency", weight, (0.0, 4.0), (0.5, 2.0))
+    assert volume.tolist() == pytest.approx([(25 / 75) * 2 / (0.5 * 2), 0.5 * 1 / (0.5 * 2)])
+    beyond = points([[40, 40]], [[1.0, 1.0]])
+    assert hypervolume(beyond, "latency", weight, (0.0, 4.0), (0.5, 2.0)).tolist() == pytest.approx([1.0, 1.0])
+
+
 def test_averaging_draws_is_their_expectation():
     mean = Points.averaged([points([[20]], [[1.0]]), points([[40]], [[2.0]])])
     assert mean.iou().item() == pytest.approx(30 / 70)

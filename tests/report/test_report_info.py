@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from report_runs import cost, evaluation, small_trials, study, trial
+from report_runs import cost, evaluation, profile, small_trials, study, trial
 from scipy import stats
 
-from paser_opt.records import Alone, TrialRecord
-from paser_opt.report.choice import bounds, pick, pick_single
+from paser_opt.config import UNetConfig
+from paser_opt.records import Alone, Rivalry, StaticFront, StaticModel, TrialRecord, Versus
+from paser_opt.report.choice import bounds, pick, pick_single, routing_trial
 from paser_opt.report.findings import FEW, FEW_IMAGES, answer, findings
 from paser_opt.report.importance import importances
 from paser_opt.report.info import collect, front_trials, gain_captured, history, knee
@@ -268,3 +269,59 @@ def test_a_flat_reward_is_said(make_run: MakeRun) -> None:
         if one.title == "The policy earns no more than one model would"
     )
     assert found.serious and found.text.startswith("trial 0: on val the route earns no more reward")
+
+
+@pytest.mark.parametrize(
+    ("kept", "chosen"),
+    [
+        ((1.0, 0.97, 0.9), 2),  # the only one that sends 5 % on
+        ((1.0, 0.97, 0.05), 2),
+        ((1.0, 0.97, 0.96), 1),  # of the two that have not collapsed, the knee
+        ((1.0, 1.0, 1.0), 1),  # the knee of all
+        ((0.5, 0.97, 0.5), 0),  # of two ends both are as good, and the first is taken
+    ],
+)
+def test_what_is_recorded_routes_where_a_trial_does(kept: tuple[float, ...], chosen: int, make_run: MakeRun) -> None:
+    """IoU 0.5, 0.64, 0.65 at 10, 15, 40 ms: the knee of all is trial 1."""
+    reached = ((0.5, 0.010), (0.64, 0.015), (0.65, 0.040))
+    trials = [
+        trial(n, iou, latency_s, val=evaluation(iou, latency_s, usage=(share, 1 - share)))
+        for n, ((iou, latency_s), share) in enumerate(zip(reached, kept, strict=True))
+    ]
+    assert routing_trial(make_run(trials)).number == chosen
+
+
+def test_routes_are_held_against_the_single_unet_that_val_would_choose(make_run: MakeRun) -> None:
+    """Trial 0 keeps all patches on test, though not on val: better or not, it is no route."""
+    kept = (1.0, 0.9, 0.9, 0.9, 0.9)
+    trials = [
+        trial(n, 0.5 + 0.02 * n, 0.01 + 0.01 * n,
+              test=evaluation(0.5, 0.01 + 0.01 * n, split="test", usage=(share, 1 - share)))
+        for n, share in enumerate(kept)
+    ]  # fmt: skip
+    run = make_run(trials)
+
+    def against(number: int, low: float, high: float) -> Rivalry:
+        versus = Versus(baseline="base 4", baseline_iou=0.5, difference=(low + high) / 2, low=low, high=high)
+        return Rivalry(trial=number, latency_s=0.01, rival=0, versus=versus)
+
+    met = [against(0, 0.01, 0.02), against(1, 0.01, 0.02), against(2, -0.02, -0.01), against(3, -0.01, 0.01)]
+    faster = Rivalry(trial=4, latency_s=0.001, rival=None, versus=None)
+    StaticFront(device="cpu", models=[], against=[*met, faster]).write(run.static_file)
+    found = next(one for one in findings(collect(run)) if "single UNets trained on whole images" in one.title)
+    rival = "the single UNet that is no slower and best on val"
+    assert found.text == (
+        f"trial 1: better than {rival}; trial 2: worse than {rival}; trial 3: not told apart from {rival}; "
+        "trial 4: faster than all of them (IoU on test, 95 % paired over images). "
+        "Left out, for one model takes nearly all patches: trial 0."
+    )
+    single = StaticModel(
+        config=UNetConfig(base=4, depth=2), precision="fp32", runtime="eager", params=1, macs=1, val_iou=0.5,
+        latency=profile().entries["f_0"].latency, test_iou=0.51, test_low=0.5, test_high=0.52,
+    )  # fmt: skip
+    StaticFront(device="cpu", models=[single], against=met[:1]).write(run.static_file)
+    found = next(one for one in findings(collect(run)) if one.title == "Routing earns nothing here")
+    assert found.serious and found.text == (
+        "There is no route to hold against single UNets, for one model takes nearly all patches: trial 0. Deploy a "
+        f"single model, such as the {single.name}: IoU 0.510 on test."
+    )

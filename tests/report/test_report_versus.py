@@ -84,6 +84,24 @@ def test_the_headline_says_whether_routing_earned_its_cost(verdict, alone, said)
     assert headline(comparison(verdict, alone)) == said
 
 
+def with_router(found: Comparison, name: str, **changes: object) -> Comparison:
+    routers = [one.model_copy(update=changes) if one.name == name else one for one in found.routers]
+    return found.model_copy(update={"routers": routers})
+
+
+@pytest.mark.parametrize(
+    ("latency_s", "said"),
+    [
+        (0.0118, "the entropy threshold at 12\u00a0ms: IoU 0.620 against 0.600"),  # 1.7 % less is the same
+        (0.008, "the entropy threshold, which takes less: IoU 0.620 at 12\u00a0ms against 0.600 at 8\u00a0ms"),
+        (0.0124, "the entropy threshold, which takes more: IoU 0.620 at 12\u00a0ms against 0.600 at 12.4\u00a0ms"),
+    ],
+)
+def test_the_headline_says_what_each_takes_where_that_differs(latency_s, said):
+    latency = Quantity(value=latency_s, how="predicted", source="profile")
+    assert headline(with_router(comparison(), "entropy threshold", latency_s=latency)) == f"The pipeline beats {said}"
+
+
 def test_a_difference_in_words():
     assert difference_text(difference(0.02, "better")) == "+0.020 (+0.010 … +0.030), p 0.03: better"
 
@@ -152,6 +170,79 @@ def test_whether_to_route_is_said_in_words() -> None:
     )
     even = comparison().model_copy(update={"uneven": 0.5})
     assert said_of_routing(even)[0].endswith("it is spread too evenly for a route to save much.")
+
+
+def test_the_static_front_is_a_rival_where_it_takes_less_and_none_where_it_takes_more() -> None:
+    def at(latency_s: float) -> str:
+        latency = Quantity(value=latency_s, how="predicted", source="profile")
+        return "\n".join(said_of_routing(with_router(comparison(), "static front", latency_s=latency)))
+
+    assert "it reaches IoU 0.620, the static front (single UNets on whole images) 0.560 at 8\u00a0ms: +0.0" in at(0.008)
+    assert "Routing earns its cost within 12\u00a0ms, 20\u00a0ms." in at(0.008)
+    assert "At the pipeline's" not in at(0.013)
+    assert "Routing earns its cost within 20\u00a0ms." in at(0.013)
+
+
+def test_no_verdict_where_nothing_is_tested() -> None:
+    """Within 10 ms priced gains cannot be run: that is no loss, though single UNets can be."""
+    said = said_of_routing(with_router(comparison(), "static front", iou_at=[0.4, 0.56, 0.56]))
+    assert (
+        "Within 10\u00a0ms priced gains cannot be run, so nothing is tested there; the static front reaches IoU 0.400."
+        in said
+    )
+    assert not [text for text in said if "a single UNet is better" in text]
+    assert "Routing earns its cost within 12\u00a0ms, 20\u00a0ms." in said
+
+
+def static_points(*found: tuple[str, float, float, int | None]) -> list[FrontPoint]:
+    """(label, IoU on val, seconds, classes not learnt) of one seed; on test the IoU is 0.1 less."""
+    return [
+        FrontPoint(seed=0, label=label, iou=iou - 0.1, costs={"gflops": 1.0, "latency": latency_s}, kept=True,
+                   val_iou=iou, unlearnt=never)
+        for label, iou, latency_s, never in found
+    ]  # fmt: skip
+
+
+def test_single_unets_that_have_not_learnt_the_task_are_said() -> None:
+    def earned(front: list[FrontPoint], **changes: object) -> str:
+        found = with_router(comparison().model_copy(update=changes), "static front", front=front)
+        return next(text for text in said_of_routing(found) if text.startswith("Routing earns"))
+
+    own = ("f_0 alone", 0.6, 0.01, None)
+    plain = "Routing earns its cost within 12\u00a0ms, 20\u00a0ms"
+    none = static_points(own, ("base 4", 0.5, 0.01, 2), ("base 8", 0.5, 0.02, 1))
+    assert earned(none) == (
+        f"{plain} – against single UNets of which none has learnt all classes in its training time: train them longer, "
+        "or with the crops of the pipeline, before you trust it."
+    )
+    assert "none has learnt all classes from every seed in" in earned(
+        [*none, *static_points(("base 4", 0.5, 0.01, 0))], seeds=[0, 1]
+    )
+    assert earned(static_points(own, ("base 4", 0.5, 0.01, 2), ("base 8", 0.5, 0.02, 0))) == f"{plain}."
+    assert earned(static_points(own)) == f"{plain}."
+
+
+@pytest.mark.parametrize(
+    ("latencies", "said"),
+    [
+        ((0.01, 0.03, 0.04), "b, the best on val within 30\u00a0ms (IoU 0.600 on test, at 30\u00a0ms)."),
+        ((0.05, 0.04, 0.06), "b, the cheapest, as none keeps within 30\u00a0ms (IoU 0.600 on test, at 40\u00a0ms)."),
+    ],
+)
+def test_what_is_to_be_deployed_keeps_within_the_dearest_budget(latencies, said) -> None:
+    """Budgets end at 30 ms, the pipeline takes 12 ms. On val c is best, then b, then a."""
+    front = static_points(*zip("abc", (0.6, 0.7, 0.8), latencies, (0, 0, 0), strict=True))
+    found = with_router(comparison(static="not told apart"), "static front", front=front)
+    assert any(text.endswith(f"deploy a single UNet, such as {said}") for text in said_of_routing(found))
+
+
+def test_a_share_that_is_missing_says_why(tmp_path) -> None:
+    found = with_router(comparison(), "entropy threshold", captured=None, captured_missing="random routes end earlier")
+    assert "none: random routes end earlier" in write_comparison(found, tmp_path).read_text(encoding="utf-8")
+    [rival] = [
+        row for row in csv.DictReader(io.StringIO(comparison_csv(found))) if row["router"] == "entropy threshold"
+    ]
+    assert (rival["captured"], rival["captured_missing"]) == ("", "random routes end earlier")
 
 
 def test_a_spread_over_seeds_is_said() -> None:

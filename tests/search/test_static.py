@@ -12,7 +12,7 @@ from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.config import ModelSpace, Space, StaticSize, Study, UNetConfig
 from paser_opt.data import load
 from paser_opt.errors import ConfigError, DivergedError
-from paser_opt.evaluate import data_iou
+from paser_opt.evaluate import data_iou, never_predicted
 from paser_opt.patches import confusion, hard_labels
 from paser_opt.records import StaticFront, read_record
 from paser_opt.report.findings import findings
@@ -111,7 +111,7 @@ def test_a_size_trains_for_its_own_epochs(made, tiny_study) -> None:
     [(row, matrices)] = singles.rows(0)
     assert row.epochs == 1  # as many as its history has
     assert "base 4, depth 1, scale 1 trains 1 epochs, by the study; others 2." in singles.notes
-    never = int((matrices["test"].sum(dim=(0, 1)) == 0).sum())
+    never = never_predicted(matrices["test"])
     assert any(f"never predicts {never} of 3 classes" in note for note in singles.unfinished.notes()) == (never > 0)
 
 

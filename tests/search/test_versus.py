@@ -11,7 +11,7 @@ import torch
 from paser_opt.catalog import load_device
 from paser_opt.compare.costs import CostTable, figures
 from paser_opt.compare.outcome import unevenness
-from paser_opt.compare.records import ENTROPY, LEARNED, ORACLE, PIPELINE
+from paser_opt.compare.records import ENTROPY, EQUAL, LEARNED, ORACLE, PIPELINE
 from paser_opt.cost import open_bench, open_profile, predict
 from paser_opt.errors import ConfigError, RunError
 from paser_opt.progress import Silent
@@ -123,9 +123,9 @@ def test_equal_cost_means_the_pipelines(compared):
     found = compared[3]
     own = found.router("pipeline").latency_s.value
     for one in found.routers:
-        if one.equal_cost:
-            dearest = max(point.costs["latency"] for point in one.front if point.kept)
-            assert one.latency_s.value == pytest.approx(min(own, dearest), rel=1e-6)
+        kept = [point.costs["latency"] for point in one.front if point.kept]
+        assert one.latency_s.value == pytest.approx(max(min(own, max(kept)), min(kept)), rel=1e-6)
+        assert one.equal_cost == (abs(one.latency_s.value - own) <= EQUAL * own)
 
 
 def test_the_oracle_gains_at_least_as_much_as_any_route_of_its_usage(compared):
