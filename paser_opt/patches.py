@@ -86,11 +86,11 @@ def _places(like: Tensor, side: int, count: int, cell: int, *, middle: bool) -> 
 class _Cells:
     """Where the cells of a map lie."""
 
-    size: tuple[int, int]  # pixels down and across
+    shape: tuple[int, int]  # cells down and across
+    width: int  # pixels across one
     down: Tensor  # (cells down,) the row in the middle of each
-    across: Tensor  # (cells across,) the column
-    pixels: Tensor  # (cells down · cells across,) the pixel there, counted row by row
-    within: Tensor | None  # (cells across · pixels across,) all columns of each, None where they are those of the map
+    pixels: Tensor  # (cells down · cells across,) the pixel in the middle of each, counted row by row
+    within: Tensor | None  # (cells across · width,) all columns of each, None where they are those of the map
 
 
 def _cells(like: Tensor, size: tuple[int, int], grid: Grid, stride: int) -> _Cells:
@@ -98,8 +98,8 @@ def _cells(like: Tensor, size: tuple[int, int], grid: Grid, stride: int) -> _Cel
     down = _places(like, height, grid[0], h, middle=True)
     across = _places(like, width, grid[1], w, middle=True)
     within = _places(like, width, grid[1], w, middle=False)
-    whole = len(within) == width
-    return _Cells((h, w), down, across, (down[:, None] * width + across).flatten(), None if whole else within)
+    pixels = (down[:, None] * width + across).flatten()
+    return _Cells((len(down), len(across)), w, down, pixels, None if len(within) == width else within)
 
 
 @lru_cache(maxsize=64)
@@ -109,32 +109,34 @@ def _kept(size: tuple[int, int], grid: Grid, stride: int, device: torch.device) 
 
 
 def _cells_of(maps: Tensor, grid: Grid, stride: int) -> _Cells:
-    """Those of images of one size are made once."""
+    """Those of images of one size are made once; a tensor that only stands for one (FakeTensor) makes none to keep."""
     size = int(maps.shape[-2]), int(maps.shape[-1])
-    return _cells(maps, size, grid, stride) if captured() else _kept(size, grid, stride, maps.device)
+    real = type(maps) is Tensor and not captured()
+    return _kept(size, grid, stride, maps.device) if real else _cells(maps, size, grid, stride)
 
 
 def sampled(maps: Tensor, grid: Grid, stride: int) -> Tensor:
     """One pixel of each cell of a patch: (N, D, H, W) → (N, D, gh·cells down a patch, gw·cells across)."""
     cells = _cells_of(maps, grid, stride)
     found = maps.flatten(2).flatten(0, 1).index_select(1, cells.pixels)  # far faster than of three dimensions
-    return found.reshape(-1, int(maps.shape[1]), len(cells.down), len(cells.across))
+    return found.reshape(-1, int(maps.shape[1]), *cells.shape)
 
 
 def row_moments(maps: Tensor, grid: Grid, stride: int) -> tuple[Tensor, Tensor]:
     """Mean (N, D, …) and, over all D maps, mean square (N, 1, …) over the middle row of each cell, as :func:`sampled`.
 
     A row lies together in memory: it costs hardly more than one pixel, and noise averages out. Where a cell reaches
-    beyond its patch, its last pixel again.
+    beyond its patch, its last pixel again. In the precision of ``maps``, under autocast too.
     """
     cells = _cells_of(maps, grid, stride)
     rows = maps.index_select(2, cells.down)
     if cells.within is not None:
         rows = rows.index_select(3, cells.within)
-    rows = rows.reshape(-1, *rows.shape[1:3], len(cells.across), cells.size[1])  # (N, D, down, across, row)
+    rows = rows.reshape(-1, int(maps.shape[1]), *cells.shape, cells.width)
     # A product is faster than pooling (benchmarks/patch_kernels.py); fvcore counts only those of matrices.
-    mean = rows.new_full((cells.size[1], 1), 1 / cells.size[1])
-    return (rows @ mean).squeeze(-1), (rows.square() @ mean).squeeze(-1).mean(dim=1, keepdim=True)
+    mean = rows.new_full((cells.width, 1), 1 / cells.width)
+    with torch.autocast(maps.device.type, enabled=False):
+        return (rows @ mean).squeeze(-1), (rows.square() @ mean).squeeze(-1).mean(dim=1, keepdim=True)
 
 
 def pad_to_grid(images: Tensor, grid: Grid, value: float | None = None) -> Tensor:

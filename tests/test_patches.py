@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from paser_opt.patches import (
     IGNORE,
@@ -104,3 +105,21 @@ def test_the_moments_of_a_cell_are_of_its_middle_row_inside_its_patch():
     mean, square = row_moments(maps[..., :1, :6], (1, 2), 2)
     assert mean[0, 0].tolist() == [[0.5, 2.0, 3.5, 5.0]]
     assert square[0, 0].tolist() == [[0.5, 4.0, 12.5, 25.0]]
+
+
+def test_the_moments_are_exact_under_autocast():
+    """bf16 has eight bits: the mean of 1008 … 1011 would be 1008."""
+    maps = 1000 + torch.arange(6 * 8.0).reshape(1, 1, 6, 8)  # rows 1 and 4
+    with torch.autocast("cpu", torch.bfloat16):
+        mean, square = row_moments(maps, (2, 2), 4)
+        assert (maps[:, :, 1:2, :4] @ torch.full((4, 1), 0.25)).item() == 1008
+    assert (mean.dtype, square.dtype) == (torch.float32, torch.float32)
+    assert mean[0, 0].tolist() == [[1009.5, 1013.5], [1033.5, 1037.5]]
+    assert square[0, 0, 0, 0].item() == (1008**2 + 1009**2 + 1010**2 + 1011**2) / 4
+
+
+def test_what_only_stands_for_a_tensor_leaves_nothing_behind():
+    maps = torch.arange(6 * 10.0).reshape(1, 1, 6, 10)  # 2 x 2 patches of 3 x 5: a size that no other test has
+    with FakeTensorMode():
+        assert sampled(torch.empty(1, 1, 6, 10), (2, 2), 5).shape == (1, 1, 2, 2)
+    assert sampled(maps, (2, 2), 5)[0, 0].tolist() == [[12.0, 17.0], [42.0, 47.0]]

@@ -57,9 +57,17 @@ class CostTable:
         return self._predict(replace(self.plan, policy=step), {})
 
     def images(self, charged: Tensor, step: str) -> tuple[dict[Axis, Tensor], Tensor]:
-        """Charges (N, M) decided by the entry ``step`` → cost on each axis (N,), and the paper's MACs (N,)."""
+        """Charges (N, M) decided by the entry ``step`` → cost on each axis (N,), and the paper's MACs (N,).
+
+        Energy is left out where the plan or the step has none.
+        """
         least = self.least(step)
-        costs = {axis: base + self._look_up(self.rising[axis], charged) for axis, base in figures(least).items()}
+        of_step = figures(least)
+        costs = {
+            axis: of_step[axis] + self._look_up(rising, charged)
+            for axis, rising in self.rising.items()
+            if axis in of_step
+        }
         return costs, least.paper_macs + self._look_up(self.rising_paper, charged)
 
     def point(self, matrices: Tensor, route: Tensor, charged: Tensor, step: str, label: str) -> Points:

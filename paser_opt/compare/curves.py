@@ -8,8 +8,8 @@ they reach there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import moocore
@@ -50,12 +50,17 @@ class Points:
         costs = {axis: cost[one] for axis, cost in self.costs.items()}
         return Points(self.matrices[one], costs, self.macs_paper[one], self.usage[one], self.labels[one])
 
+    def on(self, axes: Collection[Axis]) -> Points:
+        """The same points, their costs on ``axes`` only."""
+        return replace(self, costs={axis: cost for axis, cost in self.costs.items() if axis in axes})
+
     @classmethod
     def joined(cls, parts: Sequence[Points]) -> Points:
-        first = parts[0]
+        """One point after another, their costs on the axes that all have."""
+        axes = [axis for axis in parts[0].costs if all(axis in one.costs for one in parts)]
         return cls(
             torch.cat([one.matrices.double() for one in parts]),
-            {axis: torch.cat([one.costs[axis] for one in parts]) for axis in first.costs},
+            {axis: torch.cat([one.costs[axis] for one in parts]) for axis in axes},
             torch.cat([one.macs_paper for one in parts]),
             torch.cat([one.usage for one in parts]),
             tuple(label for one in parts for label in one.labels),

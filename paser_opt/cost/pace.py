@@ -33,13 +33,15 @@ def at_profile_pace(entry: Entry, pace: float) -> Entry:
     Estimated energy is time × power and goes with it; metered energy stays as it was metered.
     """
     taken, energy = entry.latency, entry.energy
+    shown = f"networks profiled before took {pace:.2f} × their time just then, divided by that"
     latency = taken.model_copy(
         update={
             "median_s": taken.median_s / pace,
             "p95_s": taken.p95_s / pace if taken.p95_s else None,
             "low_s": taken.low_s / pace,
             "high_s": taken.high_s / pace,
-            "verdict": f"{taken.verdict}; the profile's others took {pace:.2f} × their time just then, divided by that",
+            "verdict": f"{taken.verdict}; {shown}",
+            "pace": pace,
         }
     )
     if energy.how == "estimated" and energy.gross_j:

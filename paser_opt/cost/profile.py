@@ -94,13 +94,46 @@ class ProfileStore:
                 begun = now
         return dict(self.profile.entries)
 
+    def ensure_at_pace_of(
+        self,
+        other: ProfileStore,
+        workloads: Sequence[Workload],
+        *,
+        progress: Progress,
+        energy: bool = True,
+        beside: Sequence[Workload] = (),
+    ) -> None:
+        """Measure the ``workloads`` that this profile lacks, so that they stand beside those of ``other``: another
+        runtime's, of the same machine.
+
+        Two runtimes are not timed in turns. So up to three networks that ``other`` has, of the ``workloads`` and those
+        ``beside`` them, are timed again on its bench before and after; what is added is divided by the pace they show.
+        What stands here at no pace (earlier versions kept it so) is measured again. Raises as :meth:`ensure`.
+        """
+        here, there = self.profile.entries, other.profile.entries
+        missing = [one for one in workloads if self._lacks(one.key, energy, 0.0) or here[one.key].latency.pace is None]
+        if not missing:
+            return
+        begun = time.monotonic()
+        known = {load.key: load for load in (*workloads, *beside) if load.key in there}
+        probes = pace_probes(known.values(), there)
+        before_s = other._timed(probes, progress)
+        found = list(self.bench.measure(missing, known=here, progress=progress, energy=energy))
+        pace = pace_now([*probes, *probes], [*before_s, *other._timed(probes, progress)], there)
+        self._keep({one.key: at_profile_pace(one, pace) if pace else one for one in found}, time.monotonic() - begun)
+
+    def _timed(self, loads: Sequence[Workload], progress: Progress) -> list[float]:
+        """Their medians just now, kept nowhere."""
+        taken = self.bench.measure(loads, known={}, progress=progress, energy=False) if loads else ()
+        return [one.latency.median_s for one in taken]
+
     def missing(self, workloads: Sequence[Workload], *, energy: bool = True, within: float = 0.0) -> list[Workload]:
         """Those of the ``workloads`` that must be measured; what can be told ``within`` is told now, and kept."""
         missing = {load.key: load for load in workloads if self._lacks(load.key, energy, within)}
         if missing and within:
             told = tell(list(missing.values()), self.profile.entries, within=within)
             if energy:  # nothing tells energy from networks that were measured without
-                told = {key: one for key, one in told.items() if one.energy.reason != NOT_ASKED}
+                told = {key: one for key, one in told.items() if not self._can_have_energy(one)}
             self._keep(told, 0.0)
             missing = {key: load for key, load in missing.items() if key not in told}
         return list(missing.values())
@@ -112,9 +145,16 @@ class ProfileStore:
 
     def _lacks(self, key: str, energy: bool, within: float) -> bool:
         entry = self.profile.entries.get(key)
-        if entry is None or (energy and entry.energy.reason == NOT_ASKED):
+        if entry is None or (energy and self._can_have_energy(entry)):
             return True
         return entry.latency.how == "predicted" and uncertainty(entry.latency) > within
+
+    def _can_have_energy(self, entry: Entry) -> bool:
+        """Whether it has none that measuring would give: not asked for, or not told on a device that has a meter."""
+        if entry.energy.reason == NOT_ASKED:
+            return True
+        told_without = entry.latency.how == "predicted" and entry.energy.gross_j is None
+        return told_without and any(one.energy.gross_j for one in self.profile.entries.values())
 
 
 def has_energy(profile: Profile) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ..records import Energy, Entry, Latency, Memory, Work
-from .bench import entry
+from .bench import NOT_ASKED, entry
 from .energy import no_energy
 from .flops import count
 from .memory import weight_bytes
@@ -74,7 +74,8 @@ def _told(workloads: Sequence[Workload], measured: Measured) -> list[Entry]:
             source=source,
             reason=measured[0][0].memory.reason,
         )
-        entries.append(entry(load, counted, latency, _energy(gross_j, measured[0][0].energy, source), memory))
+        energy = _energy(gross_j, [one.energy for one, _ in measured], source)
+        entries.append(entry(load, counted, latency, energy, memory))
     return entries
 
 
@@ -90,9 +91,13 @@ def _regress(
     return values
 
 
-def _energy(gross_j: float | None, like: Energy, source: str) -> Energy:
-    """An estimate stays an estimate, what a meter saw becomes a prediction."""
+def _energy(gross_j: float | None, measured: Sequence[Energy], source: str) -> Energy:
+    """An estimate stays an estimate, what a meter saw becomes a prediction. Where no network has energy, the reason is
+    the device's: that it was not asked for only where none was asked for it."""
+    like = measured[0]
     if gross_j is None:
-        return no_energy(like.reason or "not measured of every network it is to be told from")
+        if any(one.gross_j for one in measured):
+            return no_energy("not measured of every network it is to be told from")
+        return no_energy(next((one.reason for one in measured if one.reason and one.reason != NOT_ASKED), NOT_ASKED))
     how = "estimated" if like.how == "estimated" else "predicted"
     return Energy(gross_j=gross_j, net_j=None, how=how, source=f"{source}; {like.source}", reason=like.reason)

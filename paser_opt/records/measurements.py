@@ -56,6 +56,9 @@ class Latency(Record):
     samples: int = Field(ge=0, description="0 where it was not measured")
     stable: bool
     verdict: str = Field(description="in words: why it is or is not stable")
+    pace: PositiveFinite | None = Field(
+        None, description="what it was divided by to stand beside a profile's others; None: it stands as it was timed"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Latency:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +19,7 @@ from ..data import Part
 from ..evaluate import image_confusions
 from ..models import PricedPolicy
 from ..patches import CELLS
+from ..records import STEPS
 from ..routers import (
     AlwaysRouter,
     BudgetOracle,
@@ -43,7 +44,7 @@ from ..train import Trained
 from .objective import Bench, Priced, asks_energy
 from .static import SingleModels
 
-__all__ = ["Effort", "Scorer", "sweep"]
+__all__ = ["Effort", "Scorer", "on_shared_axes", "sweep"]
 
 TRAININGS = 3
 """Values of λ, from low to high, that a policy is trained for which knows no other."""
@@ -313,12 +314,13 @@ class Scorer:
             return self._steps[ENTROPY]
         data, (rows, columns) = self.bench.data, self.config.grid
         models = len(self.config.models)
-        key = f"decide {router.name} m{models} k{data.classes} c{data.channels} g{rows}x{columns} {CELLS}cells"
+        seen = f"m{models} k{data.classes} c{data.channels} g{rows}x{columns} {CELLS}cells"
         image = torch.randn(1, data.channels, data.height, data.width, device=self.bench.cost_device)
         chance = torch.softmax(torch.randn(1, data.classes, *image.shape[2:], device=image.device), dim=1)
         load = Workload(
-            f"{key} {data.height}x{data.width}", copy.deepcopy(module).to(image.device).eval(), (image, chance), 1
-        )
+            f"decide {router.name} {seen} {data.height}x{data.width} {STEPS}",
+            copy.deepcopy(module).to(image.device).eval(), (image, chance), 1,
+        )  # fmt: skip
         self._ensure([load])
         return load.key
 
@@ -337,6 +339,19 @@ class Scorer:
             within=within,
             beside=beside,
         )
+
+
+def on_shared_axes(seeds: Sequence[Mapping[str, Lane]]) -> tuple[list[dict[str, Lane]], list[str]]:
+    """The lanes with their costs on the axes that every one of them has, and the names of those that lack one."""
+    costs = [set(lane.test.costs) for lanes in seeds for lane in lanes.values()]
+    shared, most = set.intersection(*costs), set.union(*costs)
+    lacking = [name for lanes in seeds for name, lane in lanes.items() if most - set(lane.test.costs)]
+
+    def reduced(lane: Lane) -> Lane:
+        kept = {axis: of_axis for axis, of_axis in lane.kept.items() if axis in shared}
+        return replace(lane, test=lane.test.on(shared), kept=kept, val=lane.val and lane.val.on(shared))
+
+    return [{name: reduced(lane) for name, lane in lanes.items()} for lanes in seeds], list(dict.fromkeys(lacking))
 
 
 def sweep(gain: Tensor, cost: Tensor, points: int) -> list[float]:

@@ -165,10 +165,13 @@ class SingleModels:
                 self.notes.append(f"No int8: {error}.")
 
     def measure(self, beside: Sequence[Workload], *, energy: bool = False) -> None:
-        """All latencies, in turns with each other and networks of the routes, ``beside``: at one pace."""
-        for profile in [self.bench.profile, *([self.int8] if self.int8 else [])]:
-            loads = [self._load(config) for config in self.configs]
-            profile.ensure(loads, progress=self.bench.progress, energy=energy, beside=beside)
+        """All latencies at the pace of the routes': those of fp32 in turns with each other and networks of the routes,
+        ``beside``; those of int8 between two timings of such networks in fp32."""
+        loads = [self._load(config) for config in self.configs]
+        progress, profile = self.bench.progress, self.bench.profile
+        profile.ensure(loads, progress=progress, energy=energy, beside=beside)
+        if self.int8:
+            self.int8.ensure_at_pace_of(profile, loads, progress=progress, energy=energy, beside=beside)
 
     def entry(self, row: StaticModel) -> Entry:
         """What the model of ``row`` was measured at."""

@@ -15,11 +15,11 @@ from ..compare.records import ENTROPY, LEARNED, ORACLE, PIPELINE, RANDOM, STATIC
 from ..compare.statistics import draw
 from ..config import Device, Study
 from ..data import load
-from ..errors import ConfigError
+from ..errors import ConfigError, DeviceError
 from ..progress import Progress
 from ..records import Quantity, TrialRecord
 from ..runs import RunFolder
-from .lanes import Effort, Scorer
+from .lanes import Effort, Scorer, on_shared_axes
 from .pipelines import SeededPipeline, trial_pipeline
 from .space import first_trials, suggest
 from .static import SingleModels, Unfinished, static_sizes
@@ -80,6 +80,12 @@ class _Maker:
             uneven.append(unevenness(scored.test.gain))
             unsettled += singles.notes
         unsettled += unfinished.notes()
+        lanes, lacking = on_shared_axes(lanes)
+        energy = scored.energy
+        if lacking and energy.value is not None:
+            energy = Quantity(value=None, how="predicted", reason=f"it is not known of {', '.join(lacking)}")
+        if axis == "energy" and energy.value is None:
+            raise DeviceError(f"routers cannot be compared by energy: {energy.reason}")
         boxes = {one: box(lanes, one) for one in lanes[0][PIPELINE].test.costs}
         spent = budgets(lanes, axis, random=RANDOM, oracle=ORACLE)
         images = [one[PIPELINE].test.matrices.shape[1] for one in lanes]
@@ -87,7 +93,7 @@ class _Maker:
         resamples = draw(images, count=RESAMPLES)
         routers = results(
             lanes, axis, spent, boxes, resamples,
-            pipeline=PIPELINE, learned=LEARNED, random=RANDOM, oracle=ORACLE, energy=scored.energy,
+            pipeline=PIPELINE, learned=LEARNED, random=RANDOM, oracle=ORACLE, energy=energy,
         )  # fmt: skip
         return Comparison(
             title=title,
@@ -106,7 +112,7 @@ class _Maker:
             per_gflop=per_gflop(lanes, resamples, pipeline=PIPELINE, learned=LEARNED, static=STATIC)
             if STATIC in lanes[0]
             else [],
-            notes=[*self._notes(scored.energy), *dict.fromkeys(unsettled)],
+            notes=[*self._notes(energy), *dict.fromkeys(unsettled)],
         )
 
     def _notes(self, energy: Quantity) -> list[str]:

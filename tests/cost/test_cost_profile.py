@@ -15,15 +15,16 @@ from torch import Tensor, nn
 
 from paser_opt.config import Device
 from paser_opt.cost import local as local_module
-from paser_opt.cost.bench import EFFORT
+from paser_opt.cost.bench import EFFORT, NOT_ASKED, entry
 from paser_opt.cost.exclusive import exclusive
+from paser_opt.cost.flops import count
 from paser_opt.cost.local import LocalBench
 from paser_opt.cost.machine import describe_machine, local_device, nvidia_driver
 from paser_opt.cost.profile import ProfileStore, open_profile
 from paser_opt.cost.workload import Workload
 from paser_opt.errors import DeviceError, RunError
 from paser_opt.progress import Progress, Silent
-from paser_opt.records import Entry, Profile, read_record
+from paser_opt.records import Energy, Entry, Latency, Memory, Profile, read_record
 
 CPU = Device(name="here", local=True, threads=1)
 
@@ -113,6 +114,92 @@ def test_what_is_added_later_stands_at_the_profiles_pace(tmp_path: Path) -> None
     assert {key: both[key] for key in first} == first
     assert both["eeeee"].latency.median_s == pytest.approx(5)
     assert "took 2.00 × their time just then, divided by that" in both["eeeee"].latency.verdict
+
+
+class Timed:
+    """A bench that takes a second for each letter of a key, times its ``paces``, one each visit."""
+
+    device, where, here = CPU, torch.device("cpu"), True
+    machine = LocalBench(CPU).machine
+
+    def __init__(self, *paces: float, joules: float | None = None) -> None:
+        self.paces, self.joules, self.visits = iter(paces), joules, list[list[str]]()
+
+    def measure(
+        self, workloads: Sequence[Workload], *, known: Mapping[str, Entry], progress: Progress, energy: bool
+    ) -> Iterator[Entry]:
+        self.visits.append([load.key for load in workloads])
+        pace = next(self.paces)
+        for load in workloads:
+            s = len(load.key) * pace
+            latency = Latency(median_s=s, low_s=s, high_s=s, samples=9, stable=True, verdict="settled")
+            reason = None if energy and self.joules else "no meter" if energy else NOT_ASKED
+            spent = Energy(
+                gross_j=None if reason else self.joules, net_j=None, how=None, source="a meter", reason=reason
+            )
+            memory = Memory(peak_bytes=1, weight_bytes=1, how="counted", source="a count")
+            yield entry(load, count(load.module.eval(), load.inputs), latency, spent, memory)
+
+
+def network(key: str, channels: int = 2) -> Workload:
+    return replace(workload(key, nn.Conv2d(1, channels, 3)), architecture="net")
+
+
+def test_another_runtime_stands_at_the_pace_of_the_first(tmp_path: Path) -> None:
+    """The machine has come to take 2 × as long before and 3 × after: 2.5 × between."""
+    first, second = Timed(1.0, 2.0, 3.0), Timed(2.5)
+    fp32, int8 = open_profile(tmp_path / "fp32.json", first), open_profile(tmp_path / "int8.json", second)
+    loads = [network(key) for key in ("a", "bb", "ccc", "dddd")]
+    fp32.ensure(loads, progress=Silent())
+    kept = fp32.profile
+    int8.ensure_at_pace_of(fp32, loads[2:], progress=Silent(), beside=[*loads[:2], network("not profiled")])
+    assert first.visits[1:] == [["bb", "ccc", "dddd"]] * 2 and second.visits == [["ccc", "dddd"]]
+    assert fp32.profile == kept
+    found = read_record(Profile, int8.path).entries
+    assert {key: one.latency.median_s for key, one in found.items()} == {
+        "ccc": pytest.approx(3),
+        "dddd": pytest.approx(4),
+    }
+    assert {one.latency.pace for one in found.values()} == {2.5}
+    int8.ensure_at_pace_of(fp32, loads[2:], progress=Silent())
+    assert len(second.visits) == 1  # no more paces either
+
+
+def test_what_stands_at_no_pace_is_measured_again(tmp_path: Path) -> None:
+    first, second = Timed(1.0, 2.0, 2.0), Timed(1.5, 2.0)
+    fp32, int8 = open_profile(tmp_path / "fp32.json", first), open_profile(tmp_path / "int8.json", second)
+    fp32.ensure([network("ccc")], progress=Silent())
+    assert int8.ensure([network("ccc")], progress=Silent())["ccc"].latency.median_s == 4.5  # as earlier versions did
+    int8.ensure_at_pace_of(fp32, [network("ccc")], progress=Silent())
+    assert int8.profile.entries["ccc"].latency.median_s == pytest.approx(3)
+
+
+def test_what_is_told_has_energy_where_there_is_a_meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One network of eight was measured without energy: what is told lacks it too, and is measured if asked."""
+    bench = Timed(1.0, 1.0, 1.0, joules=5.0)
+    store = open_profile(tmp_path / "here.json", bench)
+    known = [network("x" * n, channels=16 * n) for n in range(1, 9)]
+    store.ensure(known[:7], progress=Silent())
+    store.ensure(known[7:], progress=Silent(), energy=False)
+    new = network("y", channels=72)
+    told = store.ensure([new], progress=Silent(), energy=False, within=1e9)["y"]
+    assert (told.latency.how, told.energy.gross_j) == ("predicted", None)
+    assert told.energy.reason == "not measured of every network it is to be told from"
+    assert store.missing([new], energy=False, within=1e9) == []
+    assert store.missing([new], energy=True, within=1e9) == [new]
+    monkeypatch.setattr(bench, "paces", iter([1.0]))
+    assert store.ensure([new], progress=Silent(), within=1e9)["y"].energy.gross_j == 5.0
+
+
+def test_without_a_meter_networks_are_told_all_the_same(tmp_path: Path) -> None:
+    """Nothing would be gained by measuring, whichever network came first."""
+    store = open_profile(tmp_path / "here.json", Timed(1.0, 1.0))
+    known = [network("x" * n, channels=16 * n) for n in range(1, 9)]
+    store.ensure(known[:1], progress=Silent(), energy=False)
+    store.ensure(known[1:], progress=Silent())
+    new = network("y", channels=72)
+    told = store.ensure([new], progress=Silent(), within=1e9)["y"]
+    assert (told.latency.how, told.energy.reason) == ("predicted", "no meter")
 
 
 def test_energy_left_out_is_measured_when_asked_for(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def test_every_size_is_there_as_it_is_and_in_int8(made) -> None:
     ]  # fmt: skip
     assert {row.precision: row.runtime for row in result.models} == {"fp32": "eager", "int8": "onnx-int8"}
     assert all(row.latency.how == "measured" for row in result.models)
+    assert all(row.latency.pace for row in result.models if row.precision == "int8")  # that of the routes
     assert read_record(StaticFront, run.static_file) == result
     assert f"Single UNets were trained on cpu, torch {torch.__version__}." in result.notes
     assert all(f"on cpu, torch {torch.__version__}; folds" in note for note in result.notes if "UNets of trial" in note)

@@ -11,14 +11,16 @@ import torch
 from paser_opt.catalog import load_device
 from paser_opt.compare.costs import CostTable, figures
 from paser_opt.compare.outcome import unevenness
-from paser_opt.compare.records import ENTROPY, EQUAL, LEARNED, ORACLE, PIPELINE
+from paser_opt.compare.records import ENTROPY, EQUAL, LEARNED, ORACLE, PIPELINE, Comparison
 from paser_opt.cost import open_bench, open_profile, predict
+from paser_opt.cost.energy import no_energy
 from paser_opt.errors import ConfigError, RunError
 from paser_opt.progress import Silent
+from paser_opt.records import STEPS
 from paser_opt.routers import BudgetOracle, DeployedPolicy, EntropyRouter, PricedRouter
 from paser_opt.runs import RunFolder
 from paser_opt.search import Effort, compare_run, compare_study
-from paser_opt.search.lanes import sweep
+from paser_opt.search.lanes import Scorer, sweep
 from paser_opt.search.objective import Bench, price
 from paser_opt.train import ArtifactStore
 
@@ -203,3 +205,28 @@ def test_the_sweep_runs_from_free_to_what_one_gain_in_twenty_brings():
     most = 0.2 + 0.95 * 0.2  # 95 % of the way between the two positive ratios, 0.2 and 0.4
     prices = [0.0, most * 10**-2.5, most]
     assert weights == pytest.approx([price / (1 + price) for price in prices])
+
+
+def test_energy_that_one_router_lacks_is_left_out_of_all(run, compared, monkeypatch):
+    ensure = Scorer._ensure
+
+    def without(self, steps, **options):
+        ensure(self, steps, **options)
+        none = {"energy": no_energy("it did not move")}
+        decide = {key: one for key, one in self.costs.entries.items() if key.startswith("decide margin")}
+        self.costs.entries |= {key: one.model_copy(update=none) for key, one in decide.items()}
+
+    monkeypatch.setattr(Scorer, "_ensure", without)
+    effort = Effort(points=2, static=0, reinforce=False)
+    found = compare_run(run, compared[0], effort=effort, device=CPU, progress=Silent())
+    assert set(compared[3].reference) == {"gflops", "latency", "energy"}
+    assert set(found.reference) == {"gflops", "latency"}
+    assert {one.energy_j.value for one in found.routers} == {None}
+    assert "No energy: it is not known of margin threshold." in found.notes
+    assert Comparison.model_validate_json(found.model_dump_json()) == found
+
+
+def test_what_is_measured_for_a_comparison_is_of_this_versions_steps(run, compared):
+    keys = open_profile(run.profile_file("cpu"), open_bench(CPU)).profile.entries
+    assert {key.split()[1] for key in keys if key.startswith("decide")} >= {"entropy", "margin", "top-k", "IDK"}
+    assert all(key.endswith(f" {STEPS}") for key in keys if not key.startswith("stitch"))
