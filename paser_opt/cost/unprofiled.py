@@ -17,6 +17,7 @@ from .workload import Workload
 __all__ = ["tell", "uncertainty"]
 
 _NORMAL_95 = 1.96  # two-sided 95 % quantile of the normal distribution
+_UNSURE = 30.0  # logarithm of the widest factor that is stated; a wider one says no more, and overflows
 
 Measured = Sequence[tuple[Entry, Work]]
 
@@ -51,7 +52,7 @@ def _told(workloads: Sequence[Workload], measured: Measured) -> list[Entry]:
     networks = len({work.weights for _, work in measured})
     source = f"told from {networks} other networks of the profile"
     seconds, factors = Regression([work for _, work in measured], [one.latency.median_s for one, _ in measured])(works)
-    factors = np.exp(_NORMAL_95 * factors)
+    factors = np.exp(np.minimum(_NORMAL_95 * factors, _UNSURE))
     joules = _regress(measured, works, lambda one: one.energy.gross_j)
     peaks = _regress(measured, works, lambda one: one.memory.peak_bytes)
     entries = []

@@ -110,6 +110,14 @@ def test_energy_keeps_its_origin(how: str, told_how: str) -> None:
     assert energy.gross_j == pytest.approx(5.0 * entry(unet(20, 2)).latency.median_s, rel=0.06)
 
 
+def test_an_error_without_bounds_is_stated_as_a_wide_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Regression.__call__
+    monkeypatch.setattr(Regression, "__call__", lambda self, works: (told(self, works)[0], np.full(len(works), 1e3)))
+    assert tell([unet(20, 2)], profiled(), within=0.2) == {}
+    [one] = tell([unet(20, 2)], profiled(), within=float("inf")).values()
+    assert one.latency.high_s / one.latency.low_s == pytest.approx(np.exp(60))
+
+
 def test_the_stated_error_grows_with_the_noise() -> None:
     """The errors of networks left out are the errors that are stated, and cover 95 % of what comes."""
     draw = np.random.default_rng(0)
