@@ -105,6 +105,14 @@ class TrainConfig(Config):
     )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where it is fast")
 
+    @model_validator(mode="after")
+    def _hard_windows(self) -> TrainConfig:
+        if self.screen_crops == "hard" and self.windows == (1, 1):
+            raise ValueError(
+                'screen_crops = "hard" chooses windows: give windows, such as "2x2", instead of whole images'
+            )
+        return self
+
     @property
     def needs_screen(self) -> str:
         """The field by which f_1 … are trained on what f_0 has become; "" where none is."""

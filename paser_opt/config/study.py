@@ -164,6 +164,13 @@ class Study(Config):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _hard_windows(self) -> Study:
+        for index, one in enumerate(self.static):
+            if one.crops == "hard" and (one.windows or self.training.windows) == (1, 1):
+                raise ValueError(f'static.{index}.crops = "hard" chooses windows: give it windows, such as "2x2"')
+        return self
+
     @field_validator("static")
     @classmethod
     def _once(cls, static: tuple[StaticSize, ...]) -> tuple[StaticSize, ...]:

@@ -224,8 +224,9 @@ class SingleModels:
         self.places.add(single.trained_on)
         if not single.converged:
             self.unfinished.gaining.setdefault(config, []).append(seed)
-        if single.epochs < (usual := whole_epochs(study.training)):
-            self.notes.append(f"{_sized(config)} trains {single.epochs} epochs, by the study; others {usual}.")
+        if single.epochs != (usual := whole_epochs(study.training)):
+            each = f"{_sized(config)} trains {single.epochs} epochs, by the study"
+            self.notes.append(f"{each}; no UNet of a pipeline trains more than {usual}.")
         if training.screen_crops == "hard":
             self.notes.append(f"{_sized(config)} trains on windows most of which lie where it misses most.")
         screen = Screen(model, 0, seed=0)

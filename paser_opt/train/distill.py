@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..config import Grid, TrainConfig, UNetConfig
 from ..data import SegmentationData
+from ..errors import DivergedError
 from ..evaluate import data_iou, image_confusions
 from ..models import UNet, autocast
 from ..patches import patch_size, split, stitch
@@ -94,6 +95,9 @@ def distill(
             student.eval()
             misses = missed(student, part, weight, grid=HARD_CELLS, precision=config.precision)
             student.train()
+            torch.clear_autocast_cache()  # of weights cast without gradients; torch before 2.10 would use them again
+            if not misses.isfinite().all():
+                raise DivergedError(f"{stage} diverged after epoch {step // steps}; lower the learning rate")
         step += 1
         windows = draw_windows(part, size, config.distill_batch, draw, hard=misses)
         batch = [windows.of(part.images), windows.of_masks(part.masks)]

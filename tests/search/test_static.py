@@ -111,7 +111,10 @@ def test_a_size_trains_for_its_own_epochs(made, tiny_study) -> None:
     singles.measure([])
     [(row, matrices)] = singles.rows(0)
     assert row.epochs == 1  # as many as its history has
-    assert "base 4, depth 1, scale 1 trains 1 epochs, by the study; others 2." in singles.notes
+    assert (
+        "base 4, depth 1, scale 1 trains 1 epochs, by the study; no UNet of a pipeline trains more than 2."
+        in singles.notes
+    )
     never = never_predicted(matrices["test"])
     assert any(f"never predicts {never} of 3 classes" in note for note in singles.unfinished.notes()) == (never > 0)
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from paser_opt.config import PipelineConfig, Study, TrainConfig, UNetConfig
 from paser_opt.data import Part, load
+from paser_opt.errors import DivergedError
 from paser_opt.models import build_unet
 from paser_opt.patches import IGNORE
 from paser_opt.progress import Silent
@@ -125,3 +126,21 @@ def test_windows_and_a_norm_over_the_extent_do_not_go_together(norm):
     with pytest.raises(ValueError, match=r'or static\.0\.windows = "1x1"'):
         Study(name="toy", space=space, norm=norm, static=[{"base": 4, "depth": 1, "windows": "2x2"}])
     assert Study(name="toy", space=space, norm="batch", training={"windows": "2x2"}).training.windows == (2, 2)
+
+
+def test_hard_windows_are_less_than_the_image():
+    with pytest.raises(ValueError, match='screen_crops = "hard" chooses windows: give windows, such as "2x2"'):
+        TrainConfig(screen_crops="hard")
+    space = {"models": [{"base": 4, "depth": 1}, {"base": 4, "depth": 1}]}
+    with pytest.raises(ValueError, match=r'static\.0\.crops = "hard" chooses windows'):
+        Study(name="toy", space=space, norm="batch", static=[{"base": 4, "depth": 1, "crops": "hard"}])
+
+
+def test_a_unet_that_has_no_numbers_left_is_a_diverged_training(tiny_study, monkeypatch):
+    monkeypatch.setattr("paser_opt.train.distill.missed", lambda *_, **__: torch.full((1, 8, 8), float("nan")))
+    training = tiny_study.training.model_copy(update=HARD | {"distill_epochs": 2})
+    with pytest.raises(DivergedError, match="distill f_0 diverged after epoch 1; lower the learning rate"):
+        distill(
+            build_unet(SIZE, seed=0), None, load(tiny_study.data), training, distill_weight=0, seed=0,
+            device=torch.device("cpu"), progress=Silent(),
+        )  # fmt: skip
