@@ -24,9 +24,11 @@ def experiment_page(record: ExperimentRecord) -> str:
     return "\n\n".join([*head, *_experiment(record, level=2)])
 
 
-def study_page(info: Info, comparison: Comparison, experiments: Sequence[ExperimentRecord], command: str) -> str:
-    """A whole study of record, made by ``command``."""
-    study, data, origin = info.run.study, info.run.data, experiments[0].origin
+def study_page(
+    info: Info, comparison: Comparison, origin: Origin, experiments: Sequence[ExperimentRecord], command: str
+) -> str:
+    """A whole study of record, made by ``command``; ``experiments`` are those that are done."""
+    study, data = info.run.study, info.run.data
     parts = [f"# {study.name}", f"{study.description} {MADE}".strip()]
     parts.append(_origin(origin.model_copy(update={"commands": [command]})))
     images = ", ".join(f"{count} {part}" for part, count in data.images.items())

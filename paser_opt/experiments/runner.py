@@ -47,11 +47,11 @@ def run_experiments(
     seeds: int,
     device: Device,
     progress: Progress,
-    after: Callable[[list[ExperimentRecord]], object] = lambda records: None,
+    after: Callable[[Origin, list[ExperimentRecord]], object] = lambda origin, records: None,
 ) -> list[ExperimentRecord]:
     """Each of ``names`` on the trial's pipeline from ``seeds`` seeds; writes RUN/experiments/<name>.json.
 
-    ``after`` each of them it is given all there are by then.
+    ``after`` is given all there are by then, with where they come from: before the first of them, and after each.
     What was trained before is taken from the run's store. Raises RunError for a trial that is not complete, weights
     that are gone or data that has changed, DivergedError.
     """
@@ -60,6 +60,7 @@ def run_experiments(
         subjects = [subject(pipeline, seed) for seed in range(seeds)]
         sample = Sample.of(subjects)
         records: list[ExperimentRecord] = []
+        after(_origin(subjects, run, trial, []), records)
         for name in names:
             found = EXPERIMENTS[name](subjects, sample)
             command = f"paser-opt experiment {name} {_place(run)} --trial {trial.number} --seeds {seeds}"
@@ -77,7 +78,7 @@ def run_experiments(
                 )
             record.write(run.experiment_file(name))
             records.append(record)
-            after(records)
+            after(record.origin, records)
     return records
 
 

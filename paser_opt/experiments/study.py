@@ -16,7 +16,7 @@ from ..runs import RunFolder
 from ..search import Effort, Watcher, compare_run, profile_study, search, static_front
 from . import NAMES
 from .page import study_page
-from .records import ExperimentRecord
+from .records import ExperimentRecord, Origin
 from .runner import run_experiments
 
 __all__ = ["StudyOfRecord", "record_study"]
@@ -68,8 +68,8 @@ def record_study(
     write_report(run)
     say(", ".join(NAMES))
 
-    def write_page(so_far: list[ExperimentRecord]) -> None:
-        write_text(page, study_page(collect(run), comparison, so_far, command))
+    def write_page(origin: Origin, so_far: list[ExperimentRecord]) -> None:
+        write_text(page, study_page(collect(run), comparison, origin, so_far, command))
 
     experiments = run_experiments(
         list(NAMES), run, trial, seeds=effort.seeds, device=device, progress=watcher, after=write_page

@@ -249,7 +249,12 @@ def test_a_twin_spends_what_its_route_spends(one):
 
 
 def test_more_seeds_nest(run, trial):
-    (record,) = run_experiments(["mc-samples"], run, trial, seeds=2, device=CPU, progress=Unwatched())
+    pages = []
+    (record,) = run_experiments(
+        ["mc-samples"], run, trial, seeds=2, device=CPU, progress=Unwatched(),
+        after=lambda origin, records: pages.append((origin.seeds, len(records))),
+    )  # fmt: skip
+    assert pages == [([0, 1], 0), ([0, 1], 1)]  # one before the first experiment, which may take hours
     assert record.origin.seeds == [0, 1] and len(record.origin.images) == 2
     assert any("5 seeds" in note for note in record.findings.notes)
 
