@@ -1,4 +1,5 @@
-"""What one UNet learns from whole images and from windows of them, standardised by the data set or each by its own.
+"""What one UNet learns from whole images and from windows of them, standardised by the data set or each by its own;
+and from windows most of which lie where it misses most (``screen_crops = "hard"``).
 
 Batch norm's running statistics fit no single image where a batch holds one and images differ: on whole images one at a
 time, a UNet may learn well and fail on images it has not seen. So it may where brightness and contrast differ from one
@@ -29,8 +30,11 @@ from paser_opt.records import write_text
 from paser_opt.train import ArtifactStore, train_whole
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "what-unets-see.md"
-ROWS = [(side, batch, kind) for side, batch in ((1, 2), (4, 4)) for kind in ("dataset", "image")]
-"""(windows a side, windows in a batch, standardised by)"""
+ROWS = [
+    *((side, batch, kind, "random") for side, batch in ((1, 2), (4, 4)) for kind in ("dataset", "image")),
+    (4, 4, "dataset", "hard"),
+]
+"""(windows a side, windows in a batch, standardised by, where windows lie)"""
 SAYS = {"dataset": "the training images' mean and std", "image": "each image's own"}
 
 
@@ -57,9 +61,10 @@ def section(study: Study, options: argparse.Namespace, progress: Progress) -> st
     """The study's table."""
     base, depth, scale = options.size.split(",")
     rows = []
-    for side, batch, kind in ROWS:
+    for side, batch, kind, crops in ROWS:
         training = study.training.model_copy(
-            update={"windows": (side, side), "distill_batch": batch, "distill_epochs": options.epochs,
+            update={"windows": (side, side), "distill_batch": batch, "screen_crops": crops,
+                    "distill_epochs": options.epochs,
                     "pretrain_epochs": 1, "finetune_epochs": 0}
         )  # fmt: skip
         found, begun = [], time.monotonic()
@@ -78,6 +83,7 @@ def section(study: Study, options: argparse.Namespace, progress: Progress) -> st
             found.append([data_iou(image_confusions(model, one.images, one.masks, precision="fp32")) for one in parts])
         taken = (time.monotonic() - begun) / options.seeds
         what = "whole images" if side == 1 else f"windows of 1/{side} x 1/{side}"
+        what += ", most where it misses most" if crops == "hard" else ""
         means = [sum(column) / len(column) for column in zip(*found, strict=True)]
         each = [" ".join(f"{one:.3f}" for one in column) for column in zip(*found, strict=True)]
         rows.append(

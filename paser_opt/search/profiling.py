@@ -36,7 +36,6 @@ def profile_study(
     """
     bench = open_bench(device, estimate=estimate)
     data = load(study.data, progress=progress)
-    make_room(path)
     steps, misfits = {}, []
     for config in cover(study, channels=data.channels, classes=data.classes):
         if misfit := unfit(config, data):
@@ -46,6 +45,7 @@ def profile_study(
         steps.update({one.key: one for one in found})
     if not steps:
         raise ConfigError(f"no pipeline of study {study.name} runs on its images: {misfits[0]}; change [space]")
+    make_room(path)
     with _replacing(path) if new and path.exists() else nullcontext(path) as target:
         open_profile(target, bench).ensure(list(steps.values()), progress=progress, energy=energy)
     return read_record(Profile, path)

@@ -85,20 +85,17 @@ def distill(
     weight = class_weights(part.masks, data.classes, config.class_weights).to(device)
     target = teacher.to(device) if teacher is not None else None
     size = patch_size(data.height, data.width, config.windows)
-    steps = -(-len(part) * config.windows[0] * config.windows[1] // config.distill_batch)
-    step = steps * len(span.left.history) if span.left else 0
+    tiling = config.windows[0] * config.windows[1]
     misses: Tensor | None = None
 
-    def loss_of_batch(draw: torch.Generator) -> Tensor:
-        nonlocal step, misses
-        if config.screen_crops == "hard" and step and step % steps == 0:
-            student.eval()
+    def look_again() -> None:
+        nonlocal misses
+        if config.screen_crops == "hard":
             misses = missed(student, part, weight, grid=HARD_CELLS, precision=config.precision)
-            student.train()
-            torch.clear_autocast_cache()  # of weights cast without gradients; torch before 2.10 would use them again
             if not misses.isfinite().all():
-                raise DivergedError(f"{stage} diverged after epoch {step // steps}; lower the learning rate")
-        step += 1
+                raise DivergedError(f"{stage} diverged: what it misses has no number; lower the learning rate")
+
+    def loss_of_batch(draw: torch.Generator) -> Tensor:
         windows = draw_windows(part, size, config.distill_batch, draw, hard=misses)
         batch = [windows.of(part.images), windows.of_masks(part.masks)]
         if target is not None:
@@ -118,7 +115,7 @@ def distill(
         loss_of_batch,
         stage=stage,
         epochs=config.distill_epochs,
-        steps=steps,
+        steps=-(-len(part) * tiling // config.distill_batch),
         learning_rate=config.learning_rate,
         config=config,
         device=device,
@@ -126,6 +123,7 @@ def distill(
         progress=progress,
         score=score,
         span=span,
+        between=look_again,
     )
 
 

@@ -119,6 +119,7 @@ def fit(
     scores: int = 4,
     keep_start: bool = False,
     span: Span = WHOLE,
+    between: Callable[[], None] = lambda: None,
 ) -> Fitted:
     """Train ``model`` in place for ``epochs`` × ``steps``, or the ``span`` of them; one row of history per epoch.
 
@@ -126,7 +127,8 @@ def fit(
     model is scored at ``scores`` evenly spaced epochs of the second half, and the best of them is kept;
     with ``keep_start`` the model as it came is a candidate too. The learning rate warms up and falls as a cosine over
     all ``epochs``, whatever the span, so that a training that goes on from where it was left ends, bit for bit, where
-    one without a stop does. Raises DivergedError when the loss is not finite.
+    one without a stop does. ``between`` is called before each epoch but the first, the model in eval mode. Raises
+    DivergedError when the loss is not finite.
     """
     # Fused, it wants its step counts on the GPU, where a training that goes on from the store does not have them.
     fused = device.type == "cpu"
@@ -146,6 +148,9 @@ def fit(
             history = list(span.left.history)
             best_score, best = _take_up(span.left.tensors, model, optimiser, draw, device)
         for epoch in range(len(history) + 1, last + 1):
+            if epoch > 1:
+                model.eval()
+                between()
             model.train()
             running = torch.zeros((), device=device)
             for step in range((epoch - 1) * steps, epoch * steps):
