@@ -342,5 +342,6 @@ def _refinements(model: UNetConfig, refine: Refine, seen: tuple[Tensor, ...], sh
 
 def _policy_key(policy: PolicyConfig, models: int, classes: int, channels: int, tiling: str, shape: str) -> str:
     width = f"-w{policy.width}" if policy.kind == "pooled" else ""
-    stride = f"-{CELLS}cells{policy.stride}" if policy.kind != "reference" else ""
+    reference = f"-every{policy.every}" if policy.every > 1 else ""
+    stride = f"-{CELLS}cells{policy.stride}" if policy.kind != "reference" else reference
     return f"policy {policy.kind}{width}{stride} m{models} k{classes} c{channels} {tiling} {shape} {STEPS}"

@@ -89,6 +89,7 @@ def torch_masks(pipeline: RoutedPipeline, image: np.ndarray) -> torch.Tensor:
         {"halo": 4, "mc_samples": 2, "context": "screen", "distill_weight": 0.0},
         {"grid": (4, 4), "policy": PolicyConfig(kind="priced")},
         {"grid": (1, 1), "policy": PolicyConfig(kind="reference")},
+        {"grid": (4, 4), "policy": PolicyConfig(kind="reference", every=3)},
         {"channels": 3, "grid": (4, 4), "policy": PolicyConfig(kind="reference"), "mc_samples": 2},
     ],
     ids=str,

@@ -33,7 +33,7 @@ TrialNumber = Annotated[int | None, typer.Option(min=0, help="Trial of the run (
 Seeds = Annotated[
     int, typer.Option(min=1, max=64, help="Seeds of initialisation, order and split; those not yet there train.")
 ]
-Reinforce = Annotated[bool, typer.Option(help="Train the published head by REINFORCE too (minutes a λ on two cores).")]
+Reinforce = Annotated[bool, typer.Option(help="Train the published head by REINFORCE too.")]
 Widths = Annotated[int, typer.Option(min=2, max=16, help="Widths of single UNets, from the smallest to the largest.")]
 Host = Annotated[
     str | None, typer.Option(help="Measure over ssh on this host, user@board (default: the device's, else here).")

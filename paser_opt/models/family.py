@@ -36,7 +36,7 @@ def build_policy(config: PolicyConfig, *, models: int, grid: Grid, classes: int,
     """The policy over ``models`` models for a grid of patches, with weights drawn from ``seed``."""
     with _drawn_from(seed):
         if config.kind == "reference":
-            return ReferencePolicy(models=models, grid=grid)
+            return ReferencePolicy(models=models, grid=grid, every=config.every)
         kind = PricedPolicy if config.kind == "priced" else PooledPolicy
         return kind(config, models=models, grid=grid, classes=classes, channels=channels)
 

@@ -48,6 +48,8 @@ __all__ = ["Effort", "Scorer", "on_shared_axes", "sweep"]
 
 TRAININGS = 3
 """Values of λ, from low to high, that a policy is trained for which knows no other."""
+REFERENCE_SIDE = 64
+"""Longer side, at most, of the maps that the published head reads here: of whole ones, a λ takes most of an hour."""
 DRAWS = 16
 """Random twins that are averaged."""
 BUDGETS = 24
@@ -67,7 +69,7 @@ class Effort:
     int8: bool = True
     """the static front in int8 as well"""
     reinforce: bool = True
-    """train the published head by REINFORCE too: it reads f_0's maps at full size, minutes a λ on two cores"""
+    """train the published head by REINFORCE too, on f_0's maps at no more than REFERENCE_SIDE"""
 
 
 class Scorer:
@@ -88,7 +90,9 @@ class Scorer:
         parts = (("policy", data.policy), ("val", data.val), ("test", data.test))
         self.policies = {"pooled": PolicyConfig(), "priced": PolicyConfig(kind="priced")}
         if effort.reinforce:
-            self.policies["reference"] = PolicyConfig(kind="reference")
+            self.policies["reference"] = PolicyConfig(
+                kind="reference", every=-(-max(data.height, data.width) // REFERENCE_SIDE)
+            )
         self.policies[self.config.policy.kind] = self.config.policy
         policies = list(self.policies.values())
         bench.progress.stage("what routers may see", len(parts))

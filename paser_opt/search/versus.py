@@ -80,6 +80,11 @@ class _Maker:
             uneven.append(unevenness(scored.test.gain))
             unsettled += singles.notes
         unsettled += unfinished.notes()
+        if (head := scored.policies.get("reference")) and head.every > 1:
+            unsettled.append(
+                f"The published head reads f_0's maps at every {head.every}th row and column, in training and when it is "
+                "timed; as published it reads all, which takes longer."
+            )
         lanes, lacking = on_shared_axes(lanes)
         energy = scored.energy
         if lacking and energy.value is not None:

@@ -307,6 +307,7 @@ class _Trainer(Stages):
             grid=config.grid,
             policy=config.policy.kind,
             stride=config.policy.stride,
+            every=config.policy.every,
             precision=precision,
             device=self.device.type,  # a table has the rounding of where it was computed
         )

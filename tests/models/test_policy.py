@@ -9,6 +9,17 @@ def test_the_published_head_has_its_published_size():
     assert parameter_count(ReferencePolicy(models=3, grid=(4, 4))) == 14_736
 
 
+def test_the_published_head_may_read_every_other_pixel():
+    head = build_policy(
+        PolicyConfig(kind="reference", every=2), models=2, grid=(1, 1), classes=2, channels=1, seed=0
+    ).eval()
+    certain = torch.tensor([[1.0, 0.5, 0.0], [0.5, 0.5, 0.5], [0.0, 0.5, 1.0]])
+    probability = torch.stack([certain, 1 - certain])[None]
+    label, entropy = head.observe(torch.zeros(1, 1, 3, 3), probability)[0]
+    assert label.tolist() == [[0, 1], [1, 0]]
+    assert entropy.abs().max() < 1e-6  # where it is uncertain it does not look
+
+
 @pytest.mark.parametrize("kind", ["pooled", "priced", "reference"])
 @pytest.mark.parametrize(("grid", "models"), [((4, 4), 3), ((2, 5), 2), ((1, 1), 6)])
 @pytest.mark.parametrize("size", [(64, 64), (50, 61)])
