@@ -2,8 +2,8 @@
 
     python benchmarks/patch_kernels.py [--rounds 200]
 
-One thread. Rivals: labels by ``argmax`` and by a masked fill; cells by two gathers, their places made each time; means
-of rows by pooling.
+One thread, in torch and, where it says so, on ONNX Runtime. Rivals: labels by ``argmax`` and by a masked fill; cells by
+two gathers, their places made each time; means of rows by pooling.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from paser_opt.config import Device
+from paser_opt.cost import runtime_for
 from paser_opt.patches import cell_size, hard_labels, row_moments, sampled
 
 SIZES = ((10, 256, 8), (3, 1024, 8))
@@ -38,6 +40,8 @@ def main() -> None:
                 "masked fill": lambda s=scores: filled(s),
                 "argmax": lambda s=scores: s.argmax(dim=1).to(torch.uint8),
             }, rounds)  # fmt: skip
+            deployed = {"hard_labels": session(hard_labels, scores), "masked fill": session(filled, scores)}
+            report("labels on ONNX Runtime", deployed, rounds)
             report("one pixel a cell", {
                 "sampled": lambda s=scores, g=grid: sampled(s, g, STRIDE),
                 "two gathers": lambda s=scores, g=grid: gathered(s, g),
@@ -60,6 +64,22 @@ def report(name: str, ways: dict[str, Callable[[], object]], rounds: int) -> Non
     (ours, ours_s), *rivals = median_s.items()
     against = ", ".join(f"{way} {one_s * 1e3:.2f} ms ({one_s / ours_s:.1f} times)" for way, one_s in rivals)
     print(f"  {name}: {ours} {ours_s * 1e3:.2f} ms; {against}")
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return self.function(scores)
+
+
+def session(function: Callable[[Tensor], Tensor], scores: Tensor) -> Callable[[], object]:
+    """``function`` of ``scores`` as ONNX Runtime computes it, with one thread."""
+    one_thread = Device(name="here", local=True, runtime="onnx", threads=1)
+    run = runtime_for(one_thread, torch.device("cpu"))(Function(function), [(scores,)])
+    return lambda: run(scores)
 
 
 def filled(scores: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class PolicyConfig(Config):
         le=16,
         description="pooled, priced: side of the cells they see a patch in, px; at most 16 x 16 cells",
     )
-    every: int = Field(1, ge=1, le=64, description="reference: it reads every n-th row and column; 1: all, as published")
+    every: int = Field(1, ge=1, le=64, description="reference: it reads every n-th row and column (published: all)")
 
 
 class TrainConfig(Config):

@@ -143,8 +143,8 @@ class PricedPolicy(nn.Module):
 class ReferencePolicy(nn.Module):
     """The published head: one residual block, global average pool, one linear layer (14,736 parameters at 4 × 4, 3).
 
-    With ``every`` > 1, no choice of the paper's, it reads every so many-th row and column: what it takes to train and to
-    run falls with the square.
+    With ``every`` > 1, no choice of the paper's, it reads every so many-th row and column: what it takes to train and
+    to run falls with the square.
     """
 
     def __init__(self, *, models: int, grid: Grid, every: int = 1) -> None:

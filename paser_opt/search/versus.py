@@ -82,8 +82,8 @@ class _Maker:
         unsettled += unfinished.notes()
         if (head := scored.policies.get("reference")) and head.every > 1:
             unsettled.append(
-                f"The published head reads f_0's maps at every {head.every}th row and column, in training and when it is "
-                "timed; as published it reads all, which takes longer."
+                f"The published head reads f_0's maps at every {head.every}th row and column, in training and when it "
+                "is timed; as published it reads all, which takes longer."
             )
         lanes, lacking = on_shared_axes(lanes)
         energy = scored.energy
