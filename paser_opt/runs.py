@@ -44,7 +44,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Nobody else searches, profiles or moves this run meanwhile. Raises RunError where somebody does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".driver.lock")
+        lock = FileLock(self.lock_file)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -78,6 +78,10 @@ class RunFolder:
                 f"{self.path} is of an earlier version of paser-opt, whose pipelines computed something else; "
                 "search anew, with --new or another --out"
             )
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / ".driver.lock"
 
     @property
     def run_file(self) -> Path:

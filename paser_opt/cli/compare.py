@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError
-from .options import Json, Quiet, Reinforce, Seeds, TrialNumber, default_folder
+from .options import Json, Quiet, Reinforce, Seeds, TrialNumber, Workers, default_folder, several
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -31,6 +31,7 @@ def command(
         ),
     ] = 6,
     reinforce: Reinforce = True,
+    workers: Workers = 1,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (default: compare/ in the run).")] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -57,7 +58,7 @@ def command(
         chosen = chosen_trial(run, trial)
         with watching(f"routers on trial {chosen.number} of {target}", quiet=quiet) as watcher:
             device = load_device(run.run().study.device)
-            found = compare_run(run, chosen, effort=effort, device=device, progress=watcher)
+            found = compare_run(run, chosen, effort=effort, device=device, progress=watcher, executor=several(workers))
     else:
         study = load_study(target)
         if trial is not None:
@@ -65,7 +66,7 @@ def command(
         run = RunFolder(default_folder(study.name))
         with watching(f"routers on {study.name}", quiet=quiet) as watcher:
             device = load_device(study.device)
-            found = compare_study(study, run, effort=effort, device=device, progress=watcher)
+            found = compare_study(study, run, effort=effort, device=device, progress=watcher, executor=several(workers))
     page = write_comparison(found, out or run.comparison)
     if found.trial is not None and out is None:
         write_report(run)  # which shows it too

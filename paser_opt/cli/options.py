@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..search.executors import MakeExecutor
 
 __all__ = [
     "Estimate",
@@ -23,7 +27,9 @@ __all__ = [
     "StudyName",
     "TrialNumber",
     "Widths",
+    "Workers",
     "default_folder",
+    "several",
     "size_bytes",
 ]
 
@@ -35,6 +41,7 @@ Seeds = Annotated[
 ]
 Reinforce = Annotated[bool, typer.Option(help="Train the published head by REINFORCE too.")]
 Widths = Annotated[int, typer.Option(min=2, max=16, help="Widths of single UNets, from the smallest to the largest.")]
+Workers = Annotated[int, typer.Option(min=1, help="UNets to train at once, each on its share of the CPU threads.")]
 Host = Annotated[
     str | None, typer.Option(help="Measure over ssh on this host, user@board (default: the device's, else here).")
 ]
@@ -52,6 +59,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 def default_folder(study: str) -> Path:
     """Where a study's run lies unless --out says otherwise."""
     return Path("runs") / study
+
+
+def several(workers: int) -> MakeExecutor | None:
+    """Where ``workers`` UNets train at once; None: one after another, where they are asked for."""
+    from ..search.executors import Subprocesses  # torch takes seconds
+
+    return partial(Subprocesses, workers=workers) if workers > 1 else None
 
 
 def size_bytes(text: str, option: str) -> int:

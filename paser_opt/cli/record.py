@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Quiet, Reinforce, Seeds, StudyName, Widths, default_folder
+from .options import Json, Quiet, Reinforce, Seeds, StudyName, Widths, Workers, default_folder, several
 
 __all__ = ["command"]
 
@@ -19,6 +19,7 @@ def command(
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all (default: the study's).")] = None,
     models: Widths = 6,
     reinforce: Reinforce = True,
+    workers: Workers = 1,
     run: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<study>).")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page <study>.md.")] = Path("docs/results"),
     json: Json = False,
@@ -51,7 +52,7 @@ def command(
     with watching(f"study of record: {chosen.name}", quiet=quiet, timeout_s=chosen.timeout_s) as watcher:
         done = record_study(
             chosen, folder, out, device=target, effort=effort, trials=total, command=made_by, watcher=watcher,
-            say=(lambda step: None) if quiet else console.print,
+            say=(lambda step: None) if quiet else console.print, executor=several(workers),
         )  # fmt: skip
     if json:
         typer.echo(f"[{','.join(one.model_dump_json(indent=1) for one in done.experiments)}]")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError
-from .options import Estimate, Host, Json, Precision, Quiet, Runtime, StudyName, default_folder, size_bytes
+from .options import Estimate, Host, Json, Precision, Quiet, Runtime, StudyName, default_folder, several, size_bytes
 
 if TYPE_CHECKING:
     from ..search.executors import MakeExecutor
@@ -109,7 +109,7 @@ def command(
 
 def _executor(ray: str | None, workers: int | None, cpus: float, gpus: float) -> MakeExecutor:
     """Where trials run. Raises ConfigError where Ray is asked for and not installed."""
-    from ..search.executors import Here, Subprocesses
+    from ..search.executors import Here
 
     if ray:
         try:
@@ -117,4 +117,4 @@ def _executor(ray: str | None, workers: int | None, cpus: float, gpus: float) ->
         except ImportError:
             raise ConfigError("--ray needs Ray: pip install 'paser-opt[ray]'") from None
         return partial(OnRay, address=ray, workers=workers, cpus=cpus, gpus=gpus)
-    return Here if workers in (None, 1) else partial(Subprocesses, workers=workers)
+    return several(workers or 1) or Here

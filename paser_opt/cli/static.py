@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Json, Quiet, RunPath, Widths
+from .options import Json, Quiet, RunPath, Widths, Workers, several
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,6 +20,7 @@ def command(
     run: RunPath,
     models: Widths = 6,
     int8: Annotated[bool, typer.Option(help="Quantize each to int8 too, by ONNX Runtime.")] = True,
+    workers: Workers = 1,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -36,7 +37,9 @@ def command(
     folder = RunFolder.open(run)
     device = load_device(folder.run().study.device)
     with watching(f"static front of {run}", quiet=quiet) as watcher:
-        result = static_front(folder, device=device, models=models, int8=int8, progress=watcher)
+        result = static_front(
+            folder, device=device, models=models, int8=int8, progress=watcher, executor=several(workers)
+        )
     page = write_report(folder)
     if json:
         typer.echo(result.model_dump_json(indent=1))

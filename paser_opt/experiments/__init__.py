@@ -11,9 +11,9 @@ from __future__ import annotations
 __all__ = ["NAMES"]
 
 NAMES = {
-    "adaptability": "how a pipeline stands corruptions it was not trained on, in IoU and in what it spends",
     "mc-samples": "how many Monte-Carlo samples are worth their cost",
     "cost-kinds": "what it costs to train and to choose by a proxy of the cost that is paid",
     "ablation": "what distillation, the learned route and fine-tuning contribute",
+    "adaptability": "how a pipeline stands corruptions it was not trained on, in IoU and in what it spends",
 }
-"""Name on the command line → question."""
+"""Name on the command line → question; the one that takes longest comes last, so that a page has the others by then."""

@@ -23,10 +23,10 @@ from .records import ExperimentRecord, Origin
 __all__ = ["EXPERIMENTS", "known", "run_experiments"]
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "adaptability": adaptability.run,
     "mc-samples": mc_samples.run,
     "cost-kinds": cost_kinds.run,
     "ablation": ablation.run,
+    "adaptability": adaptability.run,
 }
 
 

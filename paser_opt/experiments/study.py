@@ -14,6 +14,7 @@ from ..report.choice import routing_trial
 from ..report.info import collect
 from ..runs import RunFolder
 from ..search import Effort, Watcher, compare_run, profile_study, search, static_front
+from ..search.executors import Here, MakeExecutor
 from . import NAMES
 from .page import study_page
 from .records import ExperimentRecord, Origin
@@ -43,11 +44,13 @@ def record_study(
     command: str,
     watcher: Watcher,
     say: Callable[[str], object],
+    executor: MakeExecutor | None = None,
 ) -> StudyOfRecord:
     """Everything there is to say of ``study``, into ``out``/<study>.md; on the knee of the front's members
     that route.
 
-    ``command`` is what the page says it was made by; ``say`` is told each step.
+    ``command`` is what the page says it was made by; ``say`` is told each step; ``executor``: where trials and UNets
+    train, several at a time; None: here, one after another.
     Each step goes on where it stopped: measured steps, finished trials and trained stages are kept in ``run``. Raises
     what the steps raise.
     """
@@ -57,13 +60,14 @@ def record_study(
     with run.locked():
         profile_study(study, device, run.profile_file(device.name), energy=True, progress=watcher)
     say("search")
-    search(study, run.path, device=device, trials=trials, timeout_s=study.timeout_s, watcher=watcher)
+    search(study, run.path, device=device, trials=trials, timeout_s=study.timeout_s, watcher=watcher,
+           executor=executor or Here)  # fmt: skip
     say("single UNets on whole images")
-    static_front(run, device=device, models=effort.static, int8=effort.int8, progress=watcher)
+    static_front(run, device=device, models=effort.static, int8=effort.int8, progress=watcher, executor=executor)
     write_report(run)
     trial = routing_trial(run)
     say(f"routers on trial {trial.number}, {effort.seeds} seeds")
-    comparison = compare_run(run, trial, effort=effort, device=device, progress=watcher)
+    comparison = compare_run(run, trial, effort=effort, device=device, progress=watcher, executor=executor)
     write_comparison(comparison, run.comparison)
     write_report(run)
     say(", ".join(NAMES))

@@ -1,6 +1,6 @@
-"""What any executor runs: one trial, asked and priced already, trained and scored.
+"""One trial as executors run it: asked and priced already, to be trained and scored.
 
-driver: ask → price → Job ──(this process, another one, another machine)── attempt(job) → Outcome → driver: write, tell
+driver: ask → price → Job ──(this process, another one, another machine)── job.run() → Outcome → driver: write, tell
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ class Job:
     record: TrialRecord
     priced: Priced
     rung: Rung | None = None
+
+    def run(self, workshop: Workshop) -> Outcome:
+        """See :func:`attempt`."""
+        return attempt(self, workshop)
 
 
 @dataclass(frozen=True)

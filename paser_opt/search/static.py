@@ -13,18 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Device, StaticSize, Study, TrainConfig, UNetConfig
+from ..config import Device, StaticSize, Study, UNetConfig
 from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
 from ..data import Part, load
 from ..errors import ConfigError, DeviceError, DivergedError, RunError
 from ..evaluate import bootstrap, data_iou, never_predicted
 from ..models import smallest_extent
-from ..patches import confusion, patch_size
+from ..patches import confusion
 from ..progress import Progress
 from ..records import Entry, Rivalry, StaticFront, StaticModel, TrialRecord, Versus
 from ..routing import Screen, screening, workloads
 from ..runs import RunFolder
 from ..train import TRAINED_S, Single, restore_pipeline, train_whole, trained_on, whole_epochs
+from .ahead import Lesson, single_config, single_training, train_ahead, training_side
+from .executors import MakeExecutor
 from .objective import Bench, price
 from .pipelines import run_bench
 
@@ -60,20 +62,31 @@ def static_sizes(study: Study, count: int) -> list[StaticSize]:
     return [StaticSize(base=base, depth=depth, scale=scale) for base, depth, scale in sizes]
 
 
-def static_front(run: RunFolder, *, device: Device, models: int, int8: bool, progress: Progress) -> StaticFront:
+def static_front(
+    run: RunFolder,
+    *,
+    device: Device,
+    models: int,
+    int8: bool,
+    progress: Progress,
+    executor: MakeExecutor | None = None,
+) -> StaticFront:
     """Train, price and score the static front of a run, and set its trials against it; goes on where it stopped.
 
-    Raises RunError where the run's data has changed or its trials' weights are gone, DivergedError where every training
-    diverges.
+    ``executor``: where its UNets train, several at a time; None: here, one after another. Raises RunError where the
+    run's data has changed or its trials' weights are gone, DivergedError where every training diverges.
     """
     with run.locked():
         record = run.run()
         bench = run_bench(run, record.study, load(record.study.data, progress=progress), device, progress)
         if bench.data.fingerprint != record.data.fingerprint:
             raise RunError(f"the data has changed since {run.path} was started: search anew, then compare")
+        sizes = static_sizes(record.study, models)
+        if executor:
+            train_ahead([Lesson(size, 0) for size in sizes], bench, run.run_file, executor, progress)
         trials = [trial for trial in run.trials() if trial.state == "complete" and trial.test]
         beside = [load for trial in trials[:1] for load in _steps(trial, bench)]
-        fronts = SingleModels(bench, device, run, static_sizes(record.study, models), int8)
+        fronts = SingleModels(bench, device, run, sizes, int8)
         fronts.measure(beside)
         found: list[tuple[StaticModel, Matrices]] = []
         for config in fronts.configs:
@@ -149,7 +162,8 @@ class SingleModels:
         self.notes: list[str] = []
         self.places: set[str] = set()  # where the UNets were trained
         self.unfinished = unfinished or Unfinished()
-        self.sizes = {config: size for size in sizes if self._fits(config := self._config(size), size)}
+        configs = {single_config(size, bench.study, bench.data): size for size in sizes}
+        self.sizes = {config: size for config, size in configs.items() if self._fits(config, size)}
         self.configs = list(self.sizes)
         if sizes and not self.configs:
             raise ConfigError(f"no single UNet can be trained: {' '.join(self.notes)}")
@@ -187,25 +201,11 @@ class SingleModels:
         for config in self.configs:
             yield from self.of_size(config, seed)
 
-    def _config(self, size: StaticSize) -> UNetConfig:
-        study = self.bench.study
-        return UNetConfig(
-            base=size.base, depth=size.depth, scale=size.scale, norm=study.norm, dropout=study.dropout,
-            in_channels=self.data.channels, classes=self.data.classes,
-        )  # fmt: skip
-
     def _fits(self, config: UNetConfig, size: StaticSize) -> bool:
-        data, least = self.data, smallest_extent(config)
-        side = min(patch_size(data.height, data.width, self._training(size).windows))
+        least, side = smallest_extent(config), training_side(size, self.bench.study, self.data)
         if side < least:
             self.notes.append(f"{_sized(config)} is left out: it needs {least} px, and trains on windows of {side} px.")
         return side >= least
-
-    def _training(self, size: StaticSize) -> TrainConfig:
-        """The study's, with the windows of ``size``."""
-        usual = self.bench.study.training
-        own = {"windows": size.windows or usual.windows, "screen_crops": size.crops or usual.screen_crops}
-        return usual.model_copy(update=own)
 
     def _load(self, config: UNetConfig) -> Workload:
         data = self.data
@@ -215,7 +215,7 @@ class SingleModels:
         """Its rows, fp32 first. Raises DivergedError."""
         bench, study = self.bench, self.bench.study
         size = self.sizes[config]
-        training = self._training(size)
+        training = single_training(size, study)
         single = train_whole(
             config, self.data, training, bench.store, seed=seed, device=bench.training_device,
             progress=bench.progress, epochs=size.epochs,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 import optuna
 
@@ -19,6 +20,8 @@ from ..errors import ConfigError, DeviceError
 from ..progress import Progress
 from ..records import Quantity, TrialRecord
 from ..runs import RunFolder
+from .ahead import Lesson, train_ahead
+from .executors import MakeExecutor
 from .lanes import Effort, Scorer, on_shared_axes
 from .pipelines import SeededPipeline, trial_pipeline
 from .space import first_trials, suggest
@@ -30,21 +33,38 @@ RESAMPLES = 2000
 
 
 def compare_run(
-    run: RunFolder, trial: TrialRecord, *, effort: Effort, device: Device, progress: Progress
+    run: RunFolder,
+    trial: TrialRecord,
+    *,
+    effort: Effort,
+    device: Device,
+    progress: Progress,
+    executor: MakeExecutor | None = None,
 ) -> Comparison:
     """Compare routers on the models of a finished trial; seeds beyond the first are trained through the run's store.
 
-    Raises RunError for a trial that is not complete, weights that are gone, or data that has changed.
+    ``executor``: where UNets train, several at a time; None: here, one after another. Raises RunError for a trial that
+    is not complete, weights that are gone, or data that has changed.
     """
     pipeline = trial_pipeline(run, trial, device=device, progress=progress)
     with run.locked():
+        if executor:
+            _train_ahead(pipeline, effort, run.run_file, executor, progress)
         return _Maker(pipeline, effort).comparison(f"{pipeline.study.name}, trial {trial.number}")
 
 
-def compare_study(study: Study, run: RunFolder, *, effort: Effort, device: Device, progress: Progress) -> Comparison:
+def compare_study(
+    study: Study,
+    run: RunFolder,
+    *,
+    effort: Effort,
+    device: Device,
+    progress: Progress,
+    executor: MakeExecutor | None = None,
+) -> Comparison:
     """Train the study's own pipeline (the paper's choices at its sizes) from several seeds, and compare on each.
 
-    Raises ConfigError where the paper's choices are not in the study's space.
+    ``executor`` as for :func:`compare_run`. Raises ConfigError where the paper's choices are not in the study's space.
     """
     paper = next((one for one in first_trials(study.space)[0] if one.tag == "paper"), None)
     if paper is None:
@@ -56,7 +76,23 @@ def compare_study(study: Study, run: RunFolder, *, effort: Effort, device: Devic
         data = load(study.data, progress=progress)
         chosen = optuna.trial.FixedTrial(dict(paper.params))
         config = suggest(chosen, study, channels=data.channels, classes=data.classes)  # type: ignore[arg-type]
-        return _Maker(SeededPipeline(study, config, run, device, progress), effort).comparison(study.name)
+        pipeline = SeededPipeline(study, config, run, device, progress)
+        if executor:
+            _train_ahead(pipeline, effort, run.lock_file, executor, progress)
+        return _Maker(pipeline, effort).comparison(study.name)
+
+
+def _train_ahead(
+    pipeline: SeededPipeline, effort: Effort, seen: Path, make_executor: MakeExecutor, progress: Progress
+) -> None:
+    """The UNets of all seeds, seed by seed; the trial's own are there."""
+    sizes = static_sizes(pipeline.study, effort.static) if effort.static else []
+    lessons: list[Lesson] = []
+    for seed in range(effort.seeds):
+        if seed or pipeline.trial is None:
+            lessons.append(Lesson(pipeline.config.model_copy(update={"seed": pipeline.config.seed + seed}), seed))
+        lessons += [Lesson(size, seed) for size in sizes]
+    train_ahead(lessons, pipeline.bench(0), seen, make_executor, progress)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A worker process: takes jobs from stdin, trains, answers on stdout. Ends when the driver does, however that ended.
 
 ``python -m paser_opt.search.worker`` is started by search/executors/subprocesses.py and by nobody else. The first
-message is (Place, bytes of memory or None), each further one a Job.
+message is (Place, bytes of memory or None), each further one a piece of work (executors/base.py).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import sys
 import threading
 import traceback
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from ..errors import PaserError
-from .attempt import Job, Place, attempt
+from .attempt import Place
+from .executors import Work
 
 if sys.platform == "linux":
     import resource
@@ -58,11 +59,10 @@ def _work(place: Place, inbox: SimpleQueue[object], answers: BinaryIO) -> None:
     progress = _Telling(answers)
     workshop = None
     while True:
-        job = inbox.get()
-        assert isinstance(job, Job)
+        work = cast("Work[object]", inbox.get())
         try:
             workshop = workshop or place.open(progress)
-            _send(answers, "outcome", attempt(job, workshop))
+            _send(answers, "result", work.run(workshop))
         except Exception as error:
             if not isinstance(
                 error, PaserError | OSError

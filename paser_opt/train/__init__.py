@@ -3,7 +3,7 @@
 from .artifacts import ArtifactStore, Tensors
 from .distill import teacher_logits
 from .loop import History, seeded, training_device
-from .pipeline import restore_pipeline, train_pipeline
+from .pipeline import restore_pipeline, train_pipeline, train_unets
 from .priced import fit_priced
 from .reinforce import Bandit, choose, train_policy
 from .reward import gains, rewards
@@ -32,6 +32,7 @@ __all__ = [
     "teacher_logits",
     "train_pipeline",
     "train_policy",
+    "train_unets",
     "train_whole",
     "trained_on",
     "training_device",

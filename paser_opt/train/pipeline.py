@@ -33,7 +33,7 @@ from .stages import Stages
 from .table import Table, everywhere, screened, with_context
 from .trained import Trained
 
-__all__ = ["restore_pipeline", "train_pipeline"]
+__all__ = ["restore_pipeline", "train_pipeline", "train_unets"]
 
 
 class _Trainer(Stages):
@@ -359,6 +359,24 @@ def train_pipeline(
     DivergedError.
     """
     return _Trainer(config, data, store, cost_per_patch, device, progress, shares, tuned).run()
+
+
+def train_unets(
+    config: PipelineConfig,
+    data: SegmentationData,
+    store: ArtifactStore,
+    *,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """The UNets of ``config`` into ``store``, those of its folds too: all that does not depend on what anything costs.
+
+    Fine-tuning does: it comes after the policy. Raises DivergedError.
+    """
+    trainer = _Trainer(config, data, store, [0.0] * len(config.models), device, progress)
+    trainer.train_models()
+    if data.folds:
+        _ = trainer.fold_trainers
 
 
 def restore_pipeline(

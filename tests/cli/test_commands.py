@@ -229,7 +229,7 @@ def test_an_experiment_on_a_run(searched, paser_opt, tmp_path):
 def test_an_experiment_that_is_not_there(searched, paser_opt, tmp_path):
     folder, _ = searched
     help_text = paser_opt("experiment", "--help").stdout
-    for name in ("adaptability", "mc-samples", "cost-kinds", "ablation"):
+    for name in ("mc-samples", "cost-kinds", "ablation", "adaptability"):
         assert name in help_text
     one_line(paser_opt("experiment", "ablatoin", folder), "did you mean ablation?", "cost-kinds")
     one_line(paser_opt("experiment", "ablation", folder, "--trial", "9"), "has no trial 9")
@@ -257,11 +257,11 @@ def test_a_study_of_record_is_one_page(paser_opt, tiny_toml, run_folder, tmp_pat
     done = paser_opt("record", tiny_toml, *options, "--json", "-q")
     assert done.returncode == 0, done.stderr
     names = [record["name"] for record in json.loads(done.stdout)]
-    assert names == ["adaptability", "mc-samples", "cost-kinds", "ablation"]
+    assert names == ["mc-samples", "cost-kinds", "ablation", "adaptability"]
     text = (tmp_path / "results" / "tiny.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings[:2] == ["What to know", "The front"] and headings[3].startswith("Routers on trial")
-    assert headings[4:] == ["Adaptability", "Mc-samples", "Cost-kinds", "Ablation"]
+    assert headings[4:] == ["Mc-samples", "Cost-kinds", "Ablation", "Adaptability"]
     assert "paser-opt record tiny --seeds 1 --trials 3 --models 2 --no-reinforce" in text
     assert str(tmp_path) not in text
 

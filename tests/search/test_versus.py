@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from paser_opt.records import STEPS
 from paser_opt.routers import BudgetOracle, DeployedPolicy, EntropyRouter, PricedRouter
 from paser_opt.runs import RunFolder
 from paser_opt.search import Effort, compare_run, compare_study
+from paser_opt.search.executors import Subprocesses
 from paser_opt.search.lanes import Scorer, sweep
 from paser_opt.search.objective import Bench, price
 from paser_opt.train import ArtifactStore
@@ -172,8 +174,9 @@ def test_more_seeds_train_more_models_and_nest(run, compared):
 def test_a_study_brings_its_own_pipeline(tiny_study, run_folder):
     folder = RunFolder(run_folder("own"))
     found = compare_study(
-        tiny_study, folder, effort=Effort(points=2, static=0, reinforce=False), device=CPU, progress=Silent()
-    )
+        tiny_study, folder, effort=Effort(points=2, static=0, reinforce=False), device=CPU, progress=Silent(),
+        executor=partial(Subprocesses, workers=2),
+    )  # fmt: skip
     assert found.trial is None
     assert found.router("pipeline").operating == "λ 0.5"
     assert not {"REINFORCE, published head", "static front"} & {one.name for one in found.routers}

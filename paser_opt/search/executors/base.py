@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ...progress import Progress
-from ..attempt import Job, Outcome
 from ..objective import Workshop
 
-__all__ = ["Executor", "LostError", "MakeExecutor"]
+__all__ = ["Executor", "LostError", "MakeExecutor", "Work"]
+
+Made = TypeVar("Made", covariant=True)
+Result = TypeVar("Result")
 
 
 class LostError(Exception):
-    """What ran a trial is gone, in words; the trial may be tried again. No fault of the user's, so no PaserError."""
+    """What ran a piece of work is gone, in words; it may be tried again. No fault of the user's, so no PaserError."""
+
+
+class Work(Protocol[Made]):
+    """What an executor runs: a trial (attempt.Job), or UNets for a comparison (ahead.Lesson). It travels pickled."""
+
+    def run(self, workshop: Workshop) -> Made:
+        """Do it with what the workshop holds."""
 
 
 class Executor(Protocol):
-    """Runs trials, up to ``workers`` at once."""
+    """Runs work, up to ``workers`` at once."""
 
     workers: int
 
-    def submit(self, job: Job, progress: Progress) -> Future[Outcome]:
-        """Start ``job``; ``progress`` hears of its stages where that is possible.
+    def submit(self, work: Work[Result], progress: Progress) -> Future[Result]:
+        """Start ``work``; ``progress`` hears of its stages where that is possible.
 
-        The future raises LostError where the process or the machine died, else the very error that ``attempt`` raised.
+        The future raises LostError where the process or the machine died, else the very error that ``run`` raised.
         """
 
     def close(self) -> None:

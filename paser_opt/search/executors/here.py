@@ -1,4 +1,4 @@
-"""One trial after another in the driver's own process."""
+"""One piece of work after another in the driver's own process."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...progress import Progress
-from ..attempt import Job, Outcome, attempt
 from ..objective import Workshop
+from .base import Result, Work
 
 __all__ = ["Here"]
 
 
 class Here:
-    """``submit`` returns when the trial has ended."""
+    """``submit`` returns when the work has ended."""
 
     workers = 1
 
     def __init__(self, workshop: Workshop, run_file: Path) -> None:
         self.workshop = workshop
 
-    def submit(self, job: Job, progress: Progress) -> Future[Outcome]:
-        future: Future[Outcome] = Future()
+    def submit(self, work: Work[Result], progress: Progress) -> Future[Result]:
+        future: Future[Result] = Future()
         try:
-            future.set_result(attempt(job, replace(self.workshop, progress=progress)))
+            future.set_result(work.run(replace(self.workshop, progress=progress)))
         except Exception as error:
             future.set_exception(error)
         return future

@@ -17,9 +17,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from ...errors import ConfigError
 from ...progress import Progress, Silent
-from ..attempt import Job, Outcome, Place, attempt
+from ..attempt import Place
 from ..objective import Workshop
-from .base import LostError
+from .base import LostError, Result, Work
 
 __all__ = ["OnRay"]
 
@@ -51,23 +51,23 @@ class OnRay:
         self.place = ray.put(place)
         self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_run)
 
-    def submit(self, job: Job, progress: Progress) -> Future[Outcome]:
-        future: Future[Outcome] = Future()
-        self.task.remote(self.place, job).future().add_done_callback(lambda done: _pass_on(done, future))
+    def submit(self, work: Work[Result], progress: Progress) -> Future[Result]:
+        future: Future[Result] = Future()
+        self.task.remote(self.place, work).future().add_done_callback(lambda done: _pass_on(done, future))
         return future
 
     def close(self) -> None:
         ray.shutdown()
 
 
-def _run(place: Place, job: Job) -> Outcome:
+def _run(place: Place, work: Work[Result]) -> Result:
     if place.run_file not in _workshops:
         _workshops[place.run_file] = place.open(Silent())
-    return attempt(job, _workshops[place.run_file])
+    return work.run(_workshops[place.run_file])
 
 
-def _pass_on(done: Future[Any], future: Future[Outcome]) -> None:
-    """The outcome, LostError for whatever befell Ray, or the very error that the trial raised."""
+def _pass_on(done: Future[Any], future: Future[Any]) -> None:
+    """The result, LostError for whatever befell Ray, or the very error that the work raised."""
     error = done.exception()
     if error is None:
         future.set_result(done.result())

@@ -1,7 +1,7 @@
 """Several trials at once on this machine, each in a worker process that ends with the driver.
 
-Worker and driver talk in pickles over the worker's stdin and stdout (search/worker.py). A worker takes one trial after
-another; one that dies takes its trial with it, and the next trial starts another.
+Worker and driver talk in pickles over the worker's stdin and stdout (search/worker.py). A worker takes one piece of
+work after another; one that dies takes its own with it, and the next one starts another.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from queue import SimpleQueue
 import torch
 
 from ...progress import Progress
-from ..attempt import Job, Outcome, Place
+from ..attempt import Place
 from ..objective import Workshop
-from .base import LostError
+from .base import LostError, Result, Work
 
 __all__ = ["Subprocesses"]
 
@@ -48,8 +48,8 @@ class Subprocesses:
             self.idle.put(slot)
         self.threads = ThreadPoolExecutor(workers)
 
-    def submit(self, job: Job, progress: Progress) -> Future[Outcome]:
-        return self.threads.submit(self._run, job, progress)
+    def submit(self, work: Work[Result], progress: Progress) -> Future[Result]:
+        return self.threads.submit(self._run, work, progress)
 
     def close(self) -> None:
         self.closed = True
@@ -62,14 +62,14 @@ class Subprocesses:
             if process:
                 process.wait()
 
-    def _run(self, job: Job, progress: Progress) -> Outcome:
+    def _run(self, work: Work[Result], progress: Progress) -> Result:
         slot = self.idle.get()
         process = self.processes[slot] or self._start(slot)
         self.processes[slot] = process
         if self.closed:  # just started: close() may not have seen it
             process.kill()
         try:
-            return _talk(process, job, progress)
+            return _talk(process, work, progress)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             self.processes[slot] = None
             raise LostError(_ended(process.wait())) from None
@@ -91,9 +91,9 @@ class Subprocesses:
         return process
 
 
-def _talk(process: subprocess.Popen[bytes], job: Job, progress: Progress) -> Outcome:
+def _talk(process: subprocess.Popen[bytes], work: Work[Result], progress: Progress) -> Result:
     assert process.stdout
-    _send(process, job)
+    _send(process, work)
     while True:
         kind, *content = pickle.load(process.stdout)
         if kind == "stage":
@@ -103,8 +103,8 @@ def _talk(process: subprocess.Popen[bytes], job: Job, progress: Progress) -> Out
         elif kind == "error":
             raise content[0]
         else:
-            outcome: Outcome = content[0]
-            return outcome
+            result: Result = content[0]
+            return result
 
 
 def _send(process: subprocess.Popen[bytes], message: object) -> None:

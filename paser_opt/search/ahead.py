@@ -1,0 +1,98 @@
+"""UNets that a comparison will ask for, several at a time before it begins: it finds them in the stage store.
+
+A comparison goes from seed to seed, and from one single UNet to the next; what trains on one core leaves the others
+idle. Policies are left to it: they need costs, and take seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import as_completed
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import PipelineConfig, StaticSize, Study, TrainConfig, UNetConfig
+from ..data import SegmentationData, load
+from ..errors import DivergedError
+from ..models import smallest_extent
+from ..patches import patch_size
+from ..progress import Progress, Silent
+from ..train import train_unets, train_whole
+from .executors import LostError, MakeExecutor
+from .objective import Workshop
+
+__all__ = ["Lesson", "single_config", "single_training", "train_ahead", "training_side"]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """UNets to train: those of a pipeline, or a single one; ``seed`` is added to the study's and its data's."""
+
+    what: PipelineConfig | StaticSize
+    seed: int
+
+    def __str__(self) -> str:
+        if isinstance(self.what, PipelineConfig):
+            return f"UNets of seed {self.seed}"
+        return f"base {self.what.base}, depth {self.what.depth}, scale {self.what.scale:g} of seed {self.seed}"
+
+    def run(self, workshop: Workshop) -> None:
+        """Train into the store what is not in it. Raises DivergedError."""
+        study, store, device = workshop.study, workshop.store, workshop.training_device
+        data = workshop.data
+        if self.seed:
+            config = study.data.model_copy(update={"seed": study.data.seed + self.seed})
+            data = load(config, progress=workshop.progress)
+        if isinstance(self.what, PipelineConfig):
+            train_unets(self.what, data, store, device=device, progress=workshop.progress)
+            return
+        single = single_config(self.what, study, data)
+        if training_side(self.what, study, data) < smallest_extent(single):
+            return  # the comparison leaves it out too, and says so
+        train_whole(
+            single, data, single_training(self.what, study), store, seed=study.seed + self.seed, device=device,
+            progress=workshop.progress, epochs=self.what.epochs,
+        )  # fmt: skip
+
+
+def single_config(size: StaticSize, study: Study, data: SegmentationData) -> UNetConfig:
+    """A single UNet of ``size`` for the data of ``study``."""
+    return UNetConfig(
+        base=size.base, depth=size.depth, scale=size.scale, norm=study.norm, dropout=study.dropout,
+        in_channels=data.channels, classes=data.classes,
+    )  # fmt: skip
+
+
+def single_training(size: StaticSize, study: Study) -> TrainConfig:
+    """The study's, with the windows of ``size``."""
+    usual = study.training
+    own = {"windows": size.windows or usual.windows, "screen_crops": size.crops or usual.screen_crops}
+    return usual.model_copy(update=own)
+
+
+def training_side(size: StaticSize, study: Study, data: SegmentationData) -> int:
+    """The shorter side of the windows that it trains on, px."""
+    return min(patch_size(data.height, data.width, single_training(size, study).windows))
+
+
+def train_ahead(
+    lessons: Sequence[Lesson], workshop: Workshop, seen: Path, make_executor: MakeExecutor, progress: Progress
+) -> None:
+    """Train ``lessons`` where the executor trains; ``seen`` is a file that every worker must see.
+
+    One whose worker is lost, or that diverges, is left to the comparison. Raises what else lessons raise.
+    """
+    executor = make_executor(workshop, seen)
+    begun = time.monotonic()
+    progress.stage("UNets that will be compared", len(lessons))
+    try:
+        waiting = {executor.submit(lesson, Silent()): lesson for lesson in lessons}
+        for done, future in enumerate(as_completed(waiting), start=1):
+            with suppress(LostError, DivergedError):
+                future.result()
+            left_s = (time.monotonic() - begun) / done * (len(lessons) - done)
+            progress.advance(done, f"{waiting[future]}; about {left_s / 60:.0f} min left")
+    finally:
+        executor.close()

@@ -1,0 +1,90 @@
+"""UNets trained ahead are those that a comparison asks for, so that it trains none itself."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from functools import partial
+
+import pytest
+
+from paser_opt.catalog import load_device
+from paser_opt.config import StaticSize
+from paser_opt.errors import DivergedError, RunError
+from paser_opt.progress import Silent
+from paser_opt.search import Effort, compare_run, static_front
+from paser_opt.search.ahead import Lesson, train_ahead
+from paser_opt.search.executors import LostError, Subprocesses
+from paser_opt.search.pipelines import trial_pipeline
+
+CPU = load_device("cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_copy):
+    return tiny_copy
+
+
+def unets(run) -> set[str]:
+    """Of the store: UNets of pipelines, and single ones, which are trained as f_0 is."""
+    return {path.name for path in run.artifacts.glob("*") if path.name.startswith(("pretrain", "distill"))}
+
+
+class Noting(Subprocesses):
+    """Two worker processes, and what lies in the store when they end."""
+
+    left: set[str]
+
+    def __init__(self, workshop, run_file, run):
+        super().__init__(workshop, run_file, workers=2)
+        self.run = run
+
+    def close(self):
+        super().close()
+        Noting.left = unets(self.run)
+
+
+class Doomed:
+    """Every piece of work ends with the same error."""
+
+    workers = 1
+
+    def __init__(self, error):
+        self.error = error
+
+    def submit(self, work, progress):
+        future: Future[None] = Future()
+        future.set_exception(self.error)
+        return future
+
+    def close(self): ...
+
+
+def test_a_static_front_finds_its_unets(run):
+    before = unets(run)
+    static_front(run, device=CPU, models=2, int8=False, progress=Silent(), executor=partial(Noting, run=run))
+    assert before < Noting.left == unets(run)
+
+
+def test_a_comparison_finds_its_unets(run):
+    trial = next(one for one in run.trials() if one.test)
+    before = unets(run)
+    effort = Effort(seeds=2, points=2, static=2, int8=False, reinforce=False)
+    found = compare_run(run, trial, effort=effort, device=CPU, progress=Silent(), executor=partial(Noting, run=run))
+    assert found.seeds == [0, 1]
+    assert before < Noting.left == unets(run)
+
+
+def test_what_is_lost_is_left_to_the_comparison(run):
+    trial = next(one for one in run.trials() if one.test)
+    bench = trial_pipeline(run, trial, device=CPU, progress=Silent()).bench(0)
+    lessons = [Lesson(StaticSize(base=4, depth=1), 0)]
+    for error in (LostError("gone"), DivergedError("wild")):
+        train_ahead(lessons, bench, run.run_file, lambda *_, error=error: Doomed(error), Silent())
+    with pytest.raises(RunError, match="sees other data"):
+        train_ahead(lessons, bench, run.run_file, lambda *_: Doomed(RunError("sees other data")), Silent())
+
+
+def test_lessons_say_what_they_are(run):
+    trial = next(one for one in run.trials() if one.test)
+    assert str(Lesson(trial.pipeline, 3)) == "UNets of seed 3"
+    assert str(Lesson(StaticSize(base=4, depth=2, scale=0.5), 1)) == "base 4, depth 2, scale 0.5 of seed 1"
