@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +39,29 @@ def _double_conv(inside: int, middle: int, outside: int, norm: str) -> nn.Sequen
         _norm(norm, outside),
         nn.ReLU(inplace=True),
     )
+
+
+PRODUCTS = range(8, 257)
+"""Sides of maps, before and after, that two products of matrices enlarge faster on a CPU (benchmarks/enlarging.py)."""
+
+
+def enlarged(maps: Tensor, size: Sequence[int], *, align_corners: bool) -> Tensor:
+    """Maps (N, C, h, w) at ``size`` (H, W), bilinear, for training: on a CPU by products, whose gradient is products
+    again, while F.interpolate's takes several times as long."""
+    n, c, h, w = maps.shape
+    if not maps.is_cpu or not {h, w, *size} <= set(PRODUCTS):
+        return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=align_corners)
+    down, across = (_weights(before, after, align_corners) for before, after in ((h, size[0]), (w, size[1])))
+    wide = (maps.reshape(-1, w) @ across.T).reshape(n * c, h, -1)
+    return (down @ wide).reshape(n, c, *size)
+
+
+@cache
+def _weights(before: int, after: int, align_corners: bool) -> Tensor:
+    """(after, before): each pixel of a longer line as a mean of the shorter one's."""
+    with torch.inference_mode(False):  # what is kept may meet a gradient later
+        line = torch.eye(before)[None]
+        return F.interpolate(line, size=after, mode="linear", align_corners=align_corners)[0].T.contiguous()
 
 
 class UNet(nn.Module):
@@ -80,7 +105,11 @@ class UNet(nn.Module):
         skips.pop()
         for level, block in enumerate(self.up):
             skip = skips.pop()
-            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
+            size = skip.shape[-2:]
+            if self.training:
+                x = enlarged(x, size, align_corners=True)
+            else:
+                x = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
             x = block(torch.cat([skip, x], dim=1))
             if level == 0:
                 x = up_drop(x)
@@ -92,7 +121,11 @@ class UNet(nn.Module):
         height, width = images.shape[-2:]
         shrink = round(1 / self.config.scale)
         if shrink > 1:
-            maps = F.interpolate(maps, scale_factor=shrink, mode="bilinear", align_corners=False)
+            if self.training:
+                size = maps.shape[-2] * shrink, maps.shape[-1] * shrink
+                maps = enlarged(maps, size, align_corners=False)
+            else:
+                maps = F.interpolate(maps, scale_factor=shrink, mode="bilinear", align_corners=False)
         return maps[..., :height, :width].contiguous()  # what cuts patches out of it would copy all, each time
 
 

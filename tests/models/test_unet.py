@@ -1,9 +1,11 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from paser_opt.config import UNetConfig
 from paser_opt.models import PUBLISHED, UNet, build_unet, parameter_count, smallest_extent
+from paser_opt.models.unet import PRODUCTS, enlarged
 
 
 @pytest.mark.parametrize(("config", "count"), zip(PUBLISHED, (16_571, 1_080_595, 17_275_459), strict=True))
@@ -52,6 +54,31 @@ def test_smallest_extent_runs_in_training_and_one_level_less_does_not():
     model(torch.randn(1, 1, side, side))
     with pytest.raises(ValueError, match="spatial"):
         model(torch.randn(1, 1, side // 2, side // 2))
+
+
+@pytest.mark.parametrize("size", [(8, 11), (17, 16), (9, 40)])
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_products_enlarge_as_interpolation_does_gradient_included(size, align_corners):
+    maps = torch.randn(2, 3, *size, dtype=torch.float32, requires_grad=True)
+    larger = (2 * size[0], 3 * size[1] - 1)
+    assert {*size, *larger} <= set(PRODUCTS)
+    ours = enlarged(maps, larger, align_corners=align_corners)
+    theirs = F.interpolate(maps, size=larger, mode="bilinear", align_corners=align_corners)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    above = torch.randn_like(ours)
+    gradients = [torch.autograd.grad(made, maps, above)[0] for made in (ours, theirs)]
+    assert torch.allclose(*gradients, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_training_computes_what_evaluation_does(scale):
+    """Without norm and dropout; bf16 is left out."""
+    model = build_unet(UNetConfig(base=4, depth=2, scale=scale, norm="none", dropout=0.0), seed=0)
+    images = torch.randn(2, 1, 66, 80)
+    with torch.inference_mode():
+        kept = model.train()(images)
+    assert torch.allclose(model(images), model.eval()(images), atol=1e-5)
+    assert torch.allclose(kept, model(images), atol=1e-5)
 
 
 def test_evaluation_is_deterministic_and_training_is_not():
