@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from paser_opt.config import Device
+from paser_opt.cost import runtime_for
 from paser_opt.patches import (
     IGNORE,
     cell_size,
@@ -66,6 +68,17 @@ def test_hard_labels_are_the_argmax_and_the_first_of_equals():
     scores = torch.randn(2, 5, 7, 8)
     assert torch.equal(hard_labels(scores).long(), scores.argmax(dim=1))
     assert hard_labels(torch.zeros(1, 3, 2, 2)).tolist() == [[[0, 0], [0, 0]]]
+
+
+def test_hard_labels_are_the_same_on_onnx_runtime():
+    class Labels(torch.nn.Module):
+        def forward(self, scores):
+            return hard_labels(scores)
+
+    scores = torch.randint(0, 3, (2, 5, 7, 8)).float()  # many are equal
+    run = runtime_for(Device(name="here", local=True, runtime="onnx"), torch.device("cpu"))(Labels(), [(scores,)])
+    found = torch.as_tensor(run(scores))
+    assert found.dtype == torch.uint8 and torch.equal(found, hard_labels(scores))
 
 
 def test_a_patch_has_cells_of_the_stride_and_at_most_sixteen():

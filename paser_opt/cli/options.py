@@ -41,7 +41,9 @@ Seeds = Annotated[
 ]
 Reinforce = Annotated[bool, typer.Option(help="Train the published head by REINFORCE too.")]
 Widths = Annotated[int, typer.Option(min=2, max=16, help="Widths of single UNets, from the smallest to the largest.")]
-Workers = Annotated[int, typer.Option(min=1, help="UNets to train at once, each on its share of the CPU threads.")]
+Workers = Annotated[
+    int, typer.Option(min=1, help="Trials, and UNets, to train at once, each on its share of the CPU threads.")
+]
 Host = Annotated[
     str | None, typer.Option(help="Measure over ssh on this host, user@board (default: the device's, else here).")
 ]

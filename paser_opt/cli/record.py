@@ -47,7 +47,7 @@ def command(
     total = trials or chosen.trials
     made_by = f"paser-opt record {chosen.name}" + (f" --device {device}" if device else "")
     made_by += f" --seeds {seeds} --trials {total} --models {models}"
-    made_by += "" if reinforce else " --no-reinforce"
+    made_by += ("" if reinforce else " --no-reinforce") + (f" --workers {workers}" if workers > 1 else "")
     effort = Effort(seeds=seeds, static=models, reinforce=reinforce)
     with watching(f"study of record: {chosen.name}", quiet=quiet, timeout_s=chosen.timeout_s) as watcher:
         done = record_study(

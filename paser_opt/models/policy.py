@@ -164,7 +164,7 @@ class ReferencePolicy(nn.Module):
     def observe(self, images: Tensor, probability: Tensor) -> Tensor:
         probability = probability[..., :: self.every, :: self.every]
         label = probability.argmax(dim=1, keepdim=True).to(probability.dtype)
-        return torch.cat([label, _entropy(probability)], dim=1)  # (N, 2, H / every, W / every)
+        return torch.cat([label, _entropy(probability)], dim=1)  # (N, 2, ⌈H / every⌉, ⌈W / every⌉)
 
     def forward(self, observation: Tensor) -> Tensor:
         x = self.entry(observation)

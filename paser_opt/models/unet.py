@@ -49,11 +49,11 @@ def enlarged(maps: Tensor, size: Sequence[int], *, align_corners: bool) -> Tenso
     """Maps (N, C, h, w) at ``size`` (H, W), bilinear, for training: on a CPU by products, whose gradient is products
     again, while F.interpolate's takes several times as long."""
     n, c, h, w = maps.shape
-    if not maps.is_cpu or not {h, w, *size} <= set(PRODUCTS):
+    if not maps.is_cpu or type(maps) is not Tensor or not {h, w, *size} <= set(PRODUCTS):
         return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=align_corners)
     down, across = (_weights(before, after, align_corners) for before, after in ((h, size[0]), (w, size[1])))
-    wide = (maps.reshape(-1, w) @ across.T).reshape(n * c, h, -1)
-    return (down @ wide).reshape(n, c, *size)
+    wide = (maps.reshape(-1, w) @ across.T.to(maps.dtype)).reshape(n * c, h, -1)
+    return (down.to(maps.dtype) @ wide).reshape(n, c, *size)
 
 
 @cache

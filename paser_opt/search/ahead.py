@@ -1,7 +1,7 @@
 """UNets that a comparison will ask for, several at a time before it begins: it finds them in the stage store.
 
 A comparison goes from seed to seed, and from one single UNet to the next; what trains on one core leaves the others
-idle. Policies are left to it: they need costs, and take seconds.
+idle. Policies and fine-tuning are left to it: they need costs.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import as_completed
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from ..config import PipelineConfig, StaticSize, Study, TrainConfig, UNetConfig
+from ..config import DataConfig, PipelineConfig, StaticSize, Study, TrainConfig, UNetConfig
 from ..data import SegmentationData, load
 from ..errors import DivergedError
 from ..models import smallest_extent
 from ..patches import patch_size
 from ..progress import Progress, Silent
 from ..train import train_unets, train_whole
+from .attempt import out_of_memory
 from .executors import LostError, MakeExecutor
 from .objective import Workshop
 
@@ -41,10 +42,9 @@ class Lesson:
     def run(self, workshop: Workshop) -> None:
         """Train into the store what is not in it. Raises DivergedError."""
         study, store, device = workshop.study, workshop.store, workshop.training_device
-        data = workshop.data
-        if self.seed:
-            config = study.data.model_copy(update={"seed": study.data.seed + self.seed})
-            data = load(config, progress=workshop.progress)
+        data = (
+            _data(study.data.model_copy(update={"seed": study.data.seed + self.seed})) if self.seed else workshop.data
+        )
         if isinstance(self.what, PipelineConfig):
             train_unets(self.what, data, store, device=device, progress=workshop.progress)
             return
@@ -55,6 +55,12 @@ class Lesson:
             single, data, single_training(self.what, study), store, seed=study.seed + self.seed, device=device,
             progress=workshop.progress, epochs=self.what.epochs,
         )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _data(config: DataConfig) -> SegmentationData:
+    """The last that a worker loaded: the lessons of a seed follow one another."""
+    return load(config)
 
 
 def single_config(size: StaticSize, study: Study, data: SegmentationData) -> UNetConfig:
@@ -82,7 +88,8 @@ def train_ahead(
 ) -> None:
     """Train ``lessons`` where the executor trains; ``seen`` is a file that every worker must see.
 
-    One whose worker is lost, or that diverges, is left to the comparison. Raises what else lessons raise.
+    One whose worker is lost, that diverges or has too little memory beside the others is left to the comparison. Raises
+    what else lessons raise.
     """
     executor = make_executor(workshop, seen)
     begun = time.monotonic()
@@ -90,9 +97,14 @@ def train_ahead(
     try:
         waiting = {executor.submit(lesson, Silent()): lesson for lesson in lessons}
         for done, future in enumerate(as_completed(waiting), start=1):
-            with suppress(LostError, DivergedError):
+            said = str(waiting[future])
+            try:
                 future.result()
+            except (LostError, DivergedError, MemoryError, RuntimeError) as error:
+                if isinstance(error, MemoryError | RuntimeError) and not out_of_memory(error):
+                    raise
+                said += f" is left for later: {error}"
             left_s = (time.monotonic() - begun) / done * (len(lessons) - done)
-            progress.advance(done, f"{waiting[future]}; about {left_s / 60:.0f} min left")
+            progress.advance(done, f"{said}; about {left_s / 60:.0f} min left")
     finally:
         executor.close()

@@ -59,11 +59,16 @@ class SeededPipeline:
     def bench(self, seed: int) -> Bench:
         return run_bench(self.run, self.study, self.data(seed), self.device, self.progress)
 
+    def refuse_other_data(self, bench: Bench) -> None:
+        """Raises RunError where a trial's data, ``bench``'s of its own seed, has changed."""
+        if self.trial and bench.data.fingerprint != self.run.run().data.fingerprint:
+            raise RunError(f"the data has changed since {self.run.path} was started; work where it is as it was")
+
     def trained(self, seed: int, bench: Bench) -> tuple[Priced, Trained]:
         """Raises RunError where a trial's weights are gone or its data has changed, DivergedError."""
         config = self.config.model_copy(update={"seed": self.config.seed + seed})
-        if self.trial and not seed and bench.data.fingerprint != self.run.run().data.fingerprint:
-            raise RunError(f"the data has changed since {self.run.path} was started; work where it is as it was")
+        if not seed:
+            self.refuse_other_data(bench)
         priced = price(config, bench)
         if seed or self.trial is None:
             return priced, train(priced, bench)

@@ -23,6 +23,7 @@ from ..runs import RunFolder
 from .ahead import Lesson, train_ahead
 from .executors import MakeExecutor
 from .lanes import Effort, Scorer, on_shared_axes
+from .objective import price
 from .pipelines import SeededPipeline, trial_pipeline
 from .space import first_trials, suggest
 from .static import SingleModels, Unfinished, static_sizes
@@ -85,14 +86,17 @@ def compare_study(
 def _train_ahead(
     pipeline: SeededPipeline, effort: Effort, seen: Path, make_executor: MakeExecutor, progress: Progress
 ) -> None:
-    """The UNets of all seeds, seed by seed; the trial's own are there."""
+    """The UNets of all seeds, seed by seed; the trial's own are there. What a comparison refuses is refused before."""
+    bench = pipeline.bench(0)
+    pipeline.refuse_other_data(bench)
+    price(pipeline.config, bench)
     sizes = static_sizes(pipeline.study, effort.static) if effort.static else []
     lessons: list[Lesson] = []
     for seed in range(effort.seeds):
         if seed or pipeline.trial is None:
             lessons.append(Lesson(pipeline.config.model_copy(update={"seed": pipeline.config.seed + seed}), seed))
         lessons += [Lesson(size, seed) for size in sizes]
-    train_ahead(lessons, pipeline.bench(0), seen, make_executor, progress)
+    train_ahead(lessons, bench, seen, make_executor, progress)
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,8 @@ class _Maker:
         unsettled += unfinished.notes()
         if (head := scored.policies.get("reference")) and head.every > 1:
             unsettled.append(
-                f"The published head reads f_0's maps at every {head.every}th row and column, in training and when it "
-                "is timed; as published it reads all, which takes longer."
+                f"The published head reads one of every {head.every} rows and columns of f_0's maps, in training and "
+                "when it is timed; as published it reads all, which takes longer."
             )
         lanes, lacking = on_shared_axes(lanes)
         energy = scored.energy

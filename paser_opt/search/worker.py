@@ -1,4 +1,4 @@
-"""A worker process: takes jobs from stdin, trains, answers on stdout. Ends when the driver does, however that ended.
+"""A worker process: takes work from stdin, trains, answers on stdout. Ends when the driver does, however that ended.
 
 ``python -m paser_opt.search.worker`` is started by search/executors/subprocesses.py and by nobody else. The first
 message is (Place, bytes of memory or None), each further one a piece of work (executors/base.py).

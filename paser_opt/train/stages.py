@@ -22,9 +22,10 @@ TRAINED_ON = "trained_on"
 
 
 def place(device: torch.device) -> str:
-    """Where a stage is made: the GPU, or the kind of device, and torch's version."""
+    """Where a stage is made: the GPU, or the kind of device and the threads that it takes, and torch's version."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return f"{name}, torch {torch.__version__}"
+    threads = f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else ""
+    return f"{name}{threads}, torch {torch.__version__}"
 
 
 def trained_on(store: ArtifactStore, keys: Iterable[str]) -> str:

@@ -196,7 +196,7 @@ def test_compare_on_a_run(searched, paser_opt, tmp_path):
     assert "entropy threshold" in done.stderr and "pipeline less this" in done.stderr
     page, table, record = (tmp_path / "compare" / f"compare.{kind}" for kind in ("html", "csv", "json"))
     assert page.stat().st_size > 1e6 and table.read_text(encoding="utf-8").startswith("router,group,operating")
-    again = paser_opt("compare", folder, *options, "--json", "-q")
+    again = paser_opt("compare", folder, *options, "--workers", "2", "--json", "-q")
     assert json.loads(again.stdout) == json.loads(record.read_text(encoding="utf-8"))
     assert again.stderr == ""
 

@@ -70,6 +70,20 @@ def test_products_enlarge_as_interpolation_does_gradient_included(size, align_co
     assert torch.allclose(*gradients, atol=1e-4)
 
 
+def test_in_bf16_products_are_as_near_as_its_rounding():
+    maps, larger = torch.rand(2, 3, 16, 16), (32, 32)
+    exact = F.interpolate(maps, size=larger, mode="bilinear", align_corners=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = enlarged(maps.bfloat16(), larger, align_corners=True)
+    assert (rounded.float() - exact).abs().max() < 3 * 2**-8  # of the weights, of the maps, and of what is between
+
+
+def test_maps_of_any_precision_are_enlarged():
+    maps = torch.rand(1, 2, 16, 16, dtype=torch.float64)
+    ours = enlarged(maps, (32, 32), align_corners=False)
+    assert torch.allclose(ours, F.interpolate(maps, size=(32, 32), mode="bilinear", align_corners=False))
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_training_computes_what_evaluation_does(scale):
     """Without norm and dropout; bf16 is left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import Future
 from functools import partial
 
@@ -11,6 +12,7 @@ from paser_opt.catalog import load_device
 from paser_opt.config import StaticSize
 from paser_opt.errors import DivergedError, RunError
 from paser_opt.progress import Silent
+from paser_opt.runs import RunFolder
 from paser_opt.search import Effort, compare_run, static_front
 from paser_opt.search.ahead import Lesson, train_ahead
 from paser_opt.search.executors import LostError, Subprocesses
@@ -78,10 +80,34 @@ def test_what_is_lost_is_left_to_the_comparison(run):
     trial = next(one for one in run.trials() if one.test)
     bench = trial_pipeline(run, trial, device=CPU, progress=Silent()).bench(0)
     lessons = [Lesson(StaticSize(base=4, depth=1), 0)]
-    for error in (LostError("gone"), DivergedError("wild")):
-        train_ahead(lessons, bench, run.run_file, lambda *_, error=error: Doomed(error), Silent())
-    with pytest.raises(RunError, match="sees other data"):
-        train_ahead(lessons, bench, run.run_file, lambda *_: Doomed(RunError("sees other data")), Silent())
+    told = []
+
+    class Telling(Silent):
+        def advance(self, done, note=""):
+            told.append(note)
+
+    lost = (LostError("gone"), DivergedError("wild"), RuntimeError("can't allocate memory: 9 bytes"), MemoryError("9"))
+    for error in lost:
+        train_ahead(lessons, bench, run.run_file, lambda *_, error=error: Doomed(error), Telling())
+    assert told[0] == "base 4, depth 1, scale 1 of seed 0 is left for later: gone; about 0 min left"
+    assert len(told) == len(lost) and all("is left for later" in one for one in told)
+    for error in (RunError("sees other data"), RuntimeError("a fault of ours")):
+        with pytest.raises(type(error), match=str(error)):
+            train_ahead(lessons, bench, run.run_file, lambda *_, error=error: Doomed(error), Silent())
+
+
+def test_data_that_has_changed_is_refused_before_anything_trains(run, tmp_path):
+    trial = next(one for one in run.trials() if one.test)
+    copied = RunFolder(tmp_path / "copy")
+    shutil.copytree(run.path, copied.path)
+    record = copied.run()
+    other = record.study.data.model_copy(update={"seed": 99})
+    record.model_copy(update={"study": record.study.model_copy(update={"data": other})}).write(copied.run_file)
+    with pytest.raises(RunError, match="the data has changed"):
+        compare_run(
+            copied, trial, effort=Effort(static=2), device=CPU, progress=Silent(),
+            executor=lambda *_: pytest.fail("training began"),
+        )  # fmt: skip
 
 
 def test_lessons_say_what_they_are(run):

@@ -21,6 +21,7 @@ from paser_opt.search import static_front
 from paser_opt.search.pipelines import run_bench
 from paser_opt.search.static import SingleModels, Unfinished, static_sizes
 from paser_opt.train import TRAINED_S, ArtifactStore, Single, train_whole
+from paser_opt.train.stages import place
 from paser_opt.train.whole import converged
 
 
@@ -72,8 +73,9 @@ def test_every_size_is_there_as_it_is_and_in_int8(made) -> None:
     assert all(row.latency.how == "measured" for row in result.models)
     assert all(row.latency.pace for row in result.models if row.precision == "int8")  # that of the routes
     assert read_record(StaticFront, run.static_file) == result
-    assert f"Single UNets were trained on cpu, torch {torch.__version__}." in result.notes
-    assert all(f"on cpu, torch {torch.__version__}; folds" in note for note in result.notes if "UNets of trial" in note)
+    here = place(torch.device("cpu"))
+    assert f"Single UNets were trained on {here}." in result.notes
+    assert all(f"on {here}; folds" in note for note in result.notes if "UNets of trial" in note)
 
 
 def test_the_scores_are_the_models_own(made, tiny_study) -> None:

@@ -20,7 +20,7 @@ from paser_opt.progress import Silent
 from paser_opt.records import STEPS
 from paser_opt.routers import BudgetOracle, DeployedPolicy, EntropyRouter, PricedRouter
 from paser_opt.runs import RunFolder
-from paser_opt.search import Effort, compare_run, compare_study
+from paser_opt.search import Effort, compare_run, compare_study, lanes
 from paser_opt.search.executors import Subprocesses
 from paser_opt.search.lanes import Scorer, sweep
 from paser_opt.search.objective import Bench, price
@@ -65,6 +65,13 @@ def test_the_pipeline_is_the_trials_own(compared):
     assert found.router("f_0 alone, whole image").iou.value == pytest.approx(alone[0].iou)
     assert found.router("f_2 alone, patches").iou.value == pytest.approx(alone[2].iou)
     assert found.router("f_2 alone, patches").latency_s.value == pytest.approx(alone[2].cost.latency_s.value)
+
+
+def test_how_much_the_published_head_reads_is_said_where_it_is_not_all(tiny_copy, compared, monkeypatch):
+    assert not any("rows and columns" in note for note in compared[3].notes)  # 32 x 32 pixels
+    monkeypatch.setattr(lanes, "REFERENCE_SIDE", 24)
+    found = compare_run(tiny_copy, compared[0], effort=Effort(points=2, static=0), device=CPU, progress=Silent())
+    assert any("reads one of every 2 rows and columns" in note for note in found.notes)
 
 
 def test_every_baseline_is_there_and_adjusted_together(compared):

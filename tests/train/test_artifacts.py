@@ -48,7 +48,7 @@ def test_the_key_names_no_machine_and_the_notes_do(tmp_path, monkeypatch):
     assert store.key("pretrain", data="a", seed=0) == key
 
     there = place(torch.device("cpu"))
-    assert there == "cpu, torch 9.9.9+cu999"
+    assert there == f"cpu ({torch.get_num_threads()} threads), torch 9.9.9+cu999"
     store.get_or_make(key, lambda: (TENSORS, {TRAINED_ON: there}))
     store.get_or_make("b", lambda: (TENSORS, {TRAINED_ON: "NVIDIA H100, torch 2.11.0"}))
     store.get_or_make("older", lambda: (TENSORS, {}))

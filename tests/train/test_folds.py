@@ -9,7 +9,7 @@ from paser_opt.evaluate import patch_confusions
 from paser_opt.patches import split, split_mask
 from paser_opt.progress import Silent
 from paser_opt.routers.tables import labelled
-from paser_opt.train import ArtifactStore, restore_pipeline, train_pipeline, train_whole
+from paser_opt.train import ArtifactStore, restore_pipeline, train_pipeline, train_unets, train_whole
 
 SHORT = TrainConfig(pretrain_epochs=1, distill_epochs=1, policy_epochs=2, finetune_epochs=0, precision="fp32")
 SIZES = tuple(UNetConfig(base=base, depth=1, norm="batch", dropout=0.1) for base in (4, 6))
@@ -63,6 +63,20 @@ def test_f_0_is_the_single_unet_of_its_size(made):
     single = train_whole(SIZES[0], data, SHORT, store, seed=0, device=CPU, progress=Silent()).model
     assert len(list(store.folder.glob("distill*"))) == before
     assert torch.equal(single.head.weight, result.models[0].head.weight)
+
+
+@pytest.mark.parametrize("context", ["none", "screen"])
+def test_unets_trained_alone_are_those_of_the_pipeline(made, tmp_path, context):
+    """Those of the folds too, and where f_1 sees what f_0 made of the image."""
+    data, store, _ = made
+    channels = 1 if context == "none" else 1 + data.classes
+    models = (SIZES[0], SIZES[1].model_copy(update={"in_channels": channels}))
+    config = CONFIG.model_copy(update={"context": context, "models": models})
+    ahead = ArtifactStore(tmp_path)
+    train_unets(config, data, ahead, device=CPU, progress=Silent())
+    train_pipeline(config, data, store, (0.2, 0.8), device=CPU, progress=Silent())
+    kinds = [{path.name for path in one.folder.glob("[dp][ir]*")} for one in (ahead, store)]  # distill-, pretrain-
+    assert len(kinds[0]) == 8 and kinds[0] <= kinds[1]  # two UNets, with all of D_PT and without each of three folds
 
 
 def test_a_restored_pipeline_has_the_same_tables(made):

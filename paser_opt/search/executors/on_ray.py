@@ -1,4 +1,4 @@
-"""Trials as tasks of a Ray cluster. The driver stays where it is; tasks see the run's folder on shared storage.
+"""Work as tasks of a Ray cluster. The driver stays where it is; tasks see the run's folder on shared storage.
 
 Ray's own retries are off: it reports what it lost, and the driver tries again, so that every retry stands in the
 trial's record. A new task may land on any node.

@@ -1,4 +1,4 @@
-"""Several trials at once on this machine, each in a worker process that ends with the driver.
+"""Several pieces of work at once on this machine, each in a worker process that ends with the driver.
 
 Worker and driver talk in pickles over the worker's stdin and stdout (search/worker.py). A worker takes one piece of
 work after another; one that dies takes its own with it, and the next one starts another.
