@@ -80,7 +80,7 @@ class Place:
         if device.type == "cuda" and self.gpu_share < 1:
             torch.cuda.set_per_process_memory_fraction(self.gpu_share)
         if not self.run_file.is_file():
-            raise RunError(f"a worker does not see {self.run_file}: put --out on storage that every node has")
+            raise RunError(f"a worker does not see {self.run_file}: put the run on storage that every node has")
         data = load(self.study.data, progress=progress)
         if data.fingerprint != self.fingerprint:
             raise DataError("a worker sees other data than the driver: give [data] path the same files on every node")
