@@ -215,6 +215,21 @@ def test_ctrl_c_of_a_parallel_search_ends_its_workers_and_goes_on(tiny_toml, run
     assert states(folder) == ["COMPLETE"] * done
 
 
+def test_ctrl_c_ends_the_workers_of_a_comparison(tiny_copy, start):
+    before = len(list(tiny_copy.artifacts.glob("distill*")))
+    options = ("--trial", "2", "--seeds", "64", "--models", "0", "--workers", "2")
+    process = start("compare", tiny_copy.path, *options, leader=True)
+    wait_until(lambda: len(list(tiny_copy.artifacts.glob("distill*"))) > before + 1)
+    workers = workers_of(process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "paser-opt: stopped; the same command goes on from here"
+    assert "Traceback" not in errors
+    assert len(workers) == 2
+    wait_until(lambda: not alive(workers), 10)
+
+
 def test_damaged_stages_are_made_again(tiny_study, run_folder, finished):
     folder = run_folder()
     run(tiny_study, folder, 2)
