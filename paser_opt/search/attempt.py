@@ -5,6 +5,7 @@ driver: ask → price → Job ──(this process, another one, another machine)
 
 from __future__ import annotations
 
+import gc
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,7 @@ def attempt(job: Job, workshop: Workshop) -> Outcome:
         record.state, record.reason = "failed", "out of memory" + (f": {error}" if str(error) else "")
     else:
         return Outcome(record, trained.histories)
+    gc.collect()  # what the failed training held, in cycles of frames and exceptions, is room for the next trial
     return Outcome(record, {})
 
 
