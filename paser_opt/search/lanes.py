@@ -49,7 +49,7 @@ __all__ = ["Effort", "Scorer", "on_shared_axes", "sweep"]
 TRAININGS = 3
 """Values of λ, from low to high, that a policy is trained for which knows no other."""
 REFERENCE_SIDE = 64
-"""Longer side, at most, of the maps that the published head reads here: of whole ones, a λ takes most of an hour."""
+"""Longer side, at most, of the maps that the published head reads here: its time falls with their pixels."""
 DRAWS = 16
 """Random twins that are averaged."""
 BUDGETS = 24

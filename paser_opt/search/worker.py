@@ -6,6 +6,7 @@ message is (Place, bytes of memory or None), each further one a piece of work (e
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -69,6 +70,7 @@ def _work(place: Place, inbox: SimpleQueue[object], answers: BinaryIO) -> None:
             ):  # a fault of this program: the driver knows no more of where
                 traceback.print_exc()
             _send(answers, "error", error)
+            gc.collect()  # where memory ran out, what the failed work held is room for the next
 
 
 class _Telling:
