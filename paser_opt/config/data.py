@@ -55,8 +55,13 @@ class DataConfig(Config):
         description="2 or more, instead of parts: D_PT and D_RL are both all training images, and the reward on each "
         "is that of UNets trained on the other folds",
     )
+    split: Literal["given", "seeded"] = Field(
+        "given",
+        description="folder: its own train, val and test, where it has them; seeded: all its images divided anew by "
+        "the seed, so that each of several seeds tests on others",
+    )
     holdout: tuple[float, float] = Field(
-        (0.15, 0.15), description="shares of val and test where the data brings no split of its own"
+        (0.15, 0.15), description="shares of val and test where the data brings no split of its own, or it is not used"
     )
     limit: int | None = Field(None, ge=5, description="use at most this many training images (for quick looks)")
     seed: int = Field(0, ge=0, description="of the split and of anything made")

@@ -44,7 +44,9 @@ DATASETS: dict[str, Source] = {
     "synthetic": Source(synthetic.read, frozenset({"size", "count", "difficulty", "holdout"})),
     "folder": Source(
         folder.read,
-        frozenset({"path", "images", "masks", "mask_values", "ignore_index", "channels", "size", "holdout", "limit"}),
+        frozenset(
+            {"path", "images", "masks", "mask_values", "ignore_index", "channels", "size", "split", "holdout", "limit"}
+        ),
     ),
     "mnist": Source(mnist.read, frozenset({"path", "size", "count", "digits", "target", "holdout"})),
 }

@@ -2,6 +2,7 @@
 
     PATH/{train,val,test}/{images,masks}/      a split of one's own; a missing val or test is held out of train
     PATH/{images,masks}/                       val and test are held out
+    split = "seeded"                           of either, all images are divided anew
 
 An image and its mask share the file's stem. Every fault of the data is found here, before any training.
 Not done: several images in one file, rotation by EXIF, 16-bit colour (Pillow reads its upper 8 bits).
@@ -10,7 +11,7 @@ Not done: several images in one file, rotation by EXIF, 16-bit colour (Pillow re
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ INDEXED = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 class Pair:
     image: Path
     mask: Path
+    name: str
 
 
 def read(config: DataConfig, progress: Progress) -> Splits:
@@ -65,7 +67,7 @@ def read(config: DataConfig, progress: Progress) -> Splits:
             progress.advance(done, every[done - 1].image.name)
     lengths = [len(pairs[name]) for name in TRAIN_VAL_TEST]
     train, val, test = (
-        Part(image, mask, tuple(pair.image.stem for pair in pairs[name]))
+        Part(image, mask, tuple(pair.name for pair in pairs[name]))
         for name, image, mask in zip(
             TRAIN_VAL_TEST,
             torch.split(torch.from_numpy(images), lengths),
@@ -84,6 +86,9 @@ def _splits(config: DataConfig, root: Path) -> dict[str, list[Pair]]:
     split = (root / "train").is_dir()
     pairs = {"train": _pairs(root / "train" if split else root, config)}
     pairs |= {name: _pairs(root / name, config) for name in ("val", "test") if split and (root / name).is_dir()}
+    if config.split == "seeded":  # val and test may have files of the same name
+        joined = [replace(pair, name=f"{name}-{pair.name}") for name, each in pairs.items() for pair in each]
+        pairs = {"train": joined if split else pairs["train"]}
     held_out = {
         name: share for name, share in zip(TRAIN_VAL_TEST, shares_of(config.holdout), strict=True) if name not in pairs
     }
@@ -107,7 +112,7 @@ def _pairs(folder: Path, config: DataConfig) -> list[Pair]:
             wanted = " or ".join(f"{stem}{suffix}" for suffix in MASK_SUFFIXES)
             raise DataError(f"{images[stem]} has no mask; put {wanted} into {folder / config.masks}")
         raise DataError(f"{masks[stem]} has no image in {folder / config.images}; add it or remove the mask")
-    return [Pair(images[stem], masks[stem]) for stem in sorted(images)]
+    return [Pair(images[stem], masks[stem], stem) for stem in sorted(images)]
 
 
 def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:

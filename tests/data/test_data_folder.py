@@ -166,6 +166,22 @@ def test_only_what_is_missing_is_held_out_and_the_limit_is_trainings(tmp_path):
     assert not set(training) & set(data.val.names)
 
 
+def test_a_given_split_can_be_divided_anew(tmp_path):
+    for name, count in (("train", 10), ("val", 3), ("test", 3)):
+        make(tmp_path / name, count)  # files of the same names in each
+    tested = []
+    for seed in range(6):
+        data = load(config(tmp_path, split="seeded", holdout=[0.25, 0.25], seed=seed))
+        parts = (data.pretrain, data.policy, data.finetune, data.val, data.test)
+        every = [name for part in parts for name in part.names]
+        assert (len(every), len(set(every)), len(data.val), len(data.test)) == (16, 16, 4, 4)
+        tested.append(set(data.test.names))
+    assert any(name.startswith("train-") for name in tested[0] | tested[1]), "training images are tested on too"
+    assert len(set.union(*tested)) > 8, "seeds test on different images"
+    with pytest.raises(ConfigError, match="split means nothing for data of kind 'synthetic'"):
+        load(DataConfig(kind="synthetic", split="seeded"))
+
+
 def test_the_order_of_the_files_on_disk_does_not_matter(tmp_path):
     make(tmp_path / "a")
     for kind in ("images", "masks"):
