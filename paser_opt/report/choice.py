@@ -8,10 +8,13 @@ from ..config import OBJECTIVES
 from ..errors import RunError
 from ..records import TrialRecord
 from ..runs import RunFolder
-from .findings import COLLAPSED, HARDLY
+from .findings import COLLAPSED
 from .info import Point, alone_point, collect, complete, figures_of, knee
 
 __all__ = ["bounds", "chosen_trial", "pick", "pick_single", "routing_trial"]
+
+EARNING = 0.5
+"""Share of the best route's gain over f_0 below which a route says little of routes."""
 
 
 def chosen_trial(run: RunFolder, number: int | None) -> TrialRecord:
@@ -26,17 +29,19 @@ def chosen_trial(run: RunFolder, number: int | None) -> TrialRecord:
 
 
 def routing_trial(run: RunFolder) -> TrialRecord:
-    """The knee of those front members that leave no model more than HARDLY of the patches, on val.
+    """The knee of those front members whose policy has not collapsed and whose route gains on val over f_0 alone at
+    least EARNING of what the best route gains.
 
     Where there are none: of those whose policy has not collapsed; where each has, of all. Raises as chosen_trial.
     """
     info = collect(run)
-    most = {number: max(trial.val.usage) for number in info.front if (trial := info.trial(number)).val}
-    for limit in (HARDLY, COLLAPSED):
-        routing = [info.point(number) for number, share in most.items() if share <= limit]
-        if routing:
-            return chosen_trial(run, knee(routing, info.objectives))
-    return chosen_trial(run, None)
+    members = [(info.point(trial.number), val) for trial, val in complete(info.trials) if trial.number in info.front]
+    routing = [(point, val.iou - alone) for point, val in members if max(val.usage) <= COLLAPSED
+               if (alone := next((one.iou for one in val.alone if one.model == 0), None)) is not None]  # fmt: skip
+    enough = EARNING * max((gain for _, gain in routing), default=0.0)
+    earning = [point for point, gain in routing if gain >= enough > 0]
+    some = earning or [point for point, val in members if max(val.usage) <= COLLAPSED]
+    return chosen_trial(run, knee(some, info.objectives) if some else None)
 
 
 def pick(

@@ -16,8 +16,6 @@ __all__ = ["Finding", "answer", "findings"]
 
 COLLAPSED = 0.99
 """Share of the patches from which on a policy has collapsed onto one model."""
-HARDLY = 0.95
-"""Share of the patches above which, with one model, a route says little of routes."""
 ALIKE = 1.5
 """Dearest over cheapest model below which routing has nothing to save."""
 FEW = 20

@@ -274,15 +274,15 @@ def test_a_flat_reward_is_said(make_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("kept", "chosen"),
     [
-        ((1.0, 0.97, 0.9), 2),  # the only one that sends 5 % on
-        ((1.0, 0.97, 0.05), 2),
-        ((1.0, 0.97, 0.96), 1),  # of the two that have not collapsed, the knee
+        ((1.0, 1.0, 0.97), 2),  # the only one that has not collapsed, few patches though it sends on
+        ((0.9, 0.97, 0.5), 1),  # of those that gain at least half of 0.2 over f_0's 0.45, the knee
+        ((0.9, 1.0, 0.5), 2),  # trial 0 gains 0.05 of 0.2
+        ((0.9, 1.0, 1.0), 0),
         ((1.0, 1.0, 1.0), 1),  # the knee of all
-        ((0.5, 0.97, 0.5), 0),  # of two ends both are as good, and the first is taken
     ],
 )
 def test_what_is_recorded_routes_where_a_trial_does(kept: tuple[float, ...], chosen: int, make_run: MakeRun) -> None:
-    """IoU 0.5, 0.64, 0.65 at 10, 15, 40 ms: the knee of all is trial 1."""
+    """IoU 0.5, 0.64, 0.65 at 10, 15, 40 ms, f_0 alone 0.45: the knee of all is trial 1."""
     reached = ((0.5, 0.010), (0.64, 0.015), (0.65, 0.040))
     trials = [
         trial(n, iou, latency_s, val=evaluation(iou, latency_s, usage=(share, 1 - share)))
