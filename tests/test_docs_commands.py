@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 ORDER = (
     "devices", "profile", "search", "report", "pick", "retarget", "export", "predict", "validate", "compare", "static",
-    "experiment", "record", "cache",
+    "experiment", "record", "train", "cache",
 )  # fmt: skip
 NO_BOARD = "--estimate"
 """What stands in for the board of the docs, which nobody has here."""
@@ -41,7 +41,9 @@ def shown() -> list[list[str]]:
                 arguments += ["--families", "1"]
             if arguments[0] == "record":  # goes on from the run that the other commands made
                 arguments += ["--trials", "3", "--seeds", "1", "--run", "runs/quickstart"]
-            if arguments[0] in ("compare", "record", "static"):
+            if arguments[0] == "train":
+                arguments += ["--seeds", "1", "--run", "runs/quickstart"]
+            if arguments[0] in ("compare", "record", "static", "train"):
                 arguments += ["--models", "2"]
             if arguments[0] == "compare":
                 arguments += ["--points", "2"]

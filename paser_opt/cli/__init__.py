@@ -29,6 +29,7 @@ from . import (
     retarget,
     search,
     static,
+    train,
     validate,
 )
 
@@ -68,8 +69,8 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for module in (
-    search, report, pick, retarget, compare, static, experiment, record, export, predict, profile, validate, devices,
-    cache,
+    search, report, pick, retarget, compare, static, experiment, record, train, export, predict, profile, validate,
+    devices, cache,
 ):  # fmt: skip
     app.command(name=module.__name__.rpartition(".")[2])(_stoppable(module.command))
 

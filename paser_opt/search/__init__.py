@@ -1,5 +1,6 @@
 """The search: a study's space, one driver, one database, trials that survive."""
 
+from .ahead import train_study
 from .profiling import profile_study
 from .retarget import retarget
 from .static import static_front
@@ -16,4 +17,5 @@ __all__ = [
     "retarget",
     "search",
     "static_front",
+    "train_study",
 ]

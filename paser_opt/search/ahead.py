@@ -1,7 +1,8 @@
-"""UNets that a comparison will ask for, several at a time before it begins: it finds them in the stage store.
+"""UNets that a search or a comparison will ask for, several at a time before it begins: it finds them in the store.
 
 A comparison goes from seed to seed, and from one single UNet to the next; what trains on one core leaves the others
-idle. Policies and fine-tuning are left to it: they need costs.
+idle. And nothing here is measured, so it may be done on another machine than the one that is. Policies and fine-tuning
+are left to them: they need costs.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from pathlib import Path
 
 from ..config import DataConfig, PipelineConfig, StaticSize, Study, TrainConfig, UNetConfig
 from ..data import SegmentationData, load
-from ..errors import DivergedError
+from ..errors import ConfigError, DivergedError
 from ..models import smallest_extent
 from ..patches import patch_size
 from ..progress import Progress, Silent
-from ..train import train_unets, train_whole
+from ..runs import RunFolder
+from ..train import ArtifactStore, train_unets, train_whole, training_device
 from .attempt import out_of_memory
 from .executors import LostError, MakeExecutor
 from .objective import Workshop
+from .space import every_unet, static_sizes, unfit
 
-__all__ = ["Lesson", "single_config", "single_training", "train_ahead", "training_side"]
+__all__ = ["Ahead", "Lesson", "single_config", "single_training", "train_ahead", "train_study", "training_side"]
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,52 @@ def training_side(size: StaticSize, study: Study, data: SegmentationData) -> int
     return min(patch_size(data.height, data.width, single_training(size, study).windows))
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """What was trained ahead."""
+
+    folder: Path  # of the store
+    pieces: int  # pairs or more of UNets, and single ones
+    left: tuple[str, ...]  # for later, and why
+    size_bytes: int  # of the store
+
+
+def train_study(
+    study: Study, run: RunFolder, *, seeds: int, static: int, progress: Progress, executor: MakeExecutor
+) -> Ahead:
+    """Train into the run's store all UNets that a search of ``study``, and a comparison of ``seeds`` seeds with
+    ``static`` single UNets, can ask for. Nothing is measured.
+
+    Raises ConfigError where the space does not say which, or none of them fits the images.
+    """
+    with run.locked():
+        data = load(study.data, progress=progress)
+        pipelines = every_unet(study, channels=data.channels, classes=data.classes)
+        reasons = [unfit(one, data) for one in pipelines]
+        if all(reasons):
+            raise ConfigError(f"study {study.name}: no pipeline of its space fits the images: {reasons[0]}")
+        pipelines = [one for one, reason in zip(pipelines, reasons, strict=True) if not reason]
+        each: list[PipelineConfig | StaticSize] = [*pipelines, *static_sizes(study, static)]
+        lessons = [
+            Lesson(one.model_copy(update={"seed": one.seed + seed}) if isinstance(one, PipelineConfig) else one, seed)
+            for seed in range(seeds) for one in each
+        ]  # fmt: skip
+        store = ArtifactStore(run.artifacts)
+        workshop = Workshop(study, data, store, training_device(), progress)
+        left = train_ahead(lessons, workshop, run.lock_file, executor, progress)
+        size_bytes = sum(file.stat().st_size for file in store.folder.glob("*.safetensors"))
+        return Ahead(store.folder, len(lessons), tuple(left), size_bytes)
+
+
 def train_ahead(
     lessons: Sequence[Lesson], workshop: Workshop, seen: Path, make_executor: MakeExecutor, progress: Progress
-) -> None:
+) -> list[str]:
     """Train ``lessons`` where the executor trains; ``seen`` is a file that every worker must see.
 
-    One whose worker is lost, that diverges or has too little memory beside the others is left to the comparison. Raises
-    what else lessons raise.
+    One whose worker is lost, that diverges or has too little memory beside the others is left to the comparison: those
+    are named, with the reason. Raises what else lessons raise.
     """
+    left: list[str] = []
     executor = make_executor(workshop, seen)
     begun = time.monotonic()
     progress.stage("UNets that will be compared", len(lessons))
@@ -104,7 +145,9 @@ def train_ahead(
                 if isinstance(error, MemoryError | RuntimeError) and not out_of_memory(error):
                     raise
                 said += f" is left for later: {error}"
+                left.append(said)
             left_s = (time.monotonic() - begun) / done * (len(lessons) - done)
             progress.advance(done, f"{said}; about {left_s / 60:.0f} min left")
     finally:
         executor.close()
+    return left

@@ -7,14 +7,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 
-from ..config import Context, PipelineConfig, PolicyConfig, Range, Space, Study, UNetConfig
+from ..config import Context, PipelineConfig, PolicyConfig, Range, Space, StaticSize, Study, UNetConfig
 from ..data import SegmentationData
+from ..errors import ConfigError
 from ..models import smallest_extent
 from ..patches import patch_size
 
-__all__ = ["Dimension", "FirstTrial", "cover", "dimensions", "first_trials", "suggest", "unfit"]
+__all__ = [
+    "Dimension",
+    "FirstTrial",
+    "cover",
+    "dimensions",
+    "every_unet",
+    "first_trials",
+    "static_sizes",
+    "suggest",
+    "unfit",
+]
 
 Value = float | int | str
 
@@ -99,6 +111,33 @@ def suggest(trial: optuna.Trial, study: Study, *, channels: int, classes: int) -
     ]
     policy = PolicyConfig(kind=chosen.pop("policy"))
     return PipelineConfig(models=tuple(models), policy=policy, training=study.training, seed=study.seed, **chosen)
+
+
+def every_unet(study: Study, *, channels: int, classes: int) -> list[PipelineConfig]:
+    """Pipelines of the space that between them hold all UNets it can ask for, each trained as a trial would train it.
+
+    Raises ConfigError where β is a range: each value of it makes other UNets.
+    """
+    if isinstance(study.space.distill_weight, Range) and study.space.context != ("screen",):
+        raise ConfigError(
+            "space.distill_weight is a range, so the UNets that a search will ask for are not known before: "
+            "list its values"
+        )
+    of_unets = ("distill_weight", "grid", "halo", "context", "model_count")
+    options = {
+        one.name: one.options
+        if not isinstance(one.options, Range) and (one.name in of_unets or one.name.startswith("f_"))
+        else (one.first,)
+        for one in dimensions(study.space)
+    }
+    found = dict.fromkeys(
+        suggest(
+            optuna.trial.FixedTrial(dict(zip(options, values, strict=True))),  # type: ignore[arg-type]
+            study, channels=channels, classes=classes,
+        )
+        for values in itertools.product(*options.values())
+    )  # fmt: skip
+    return list(found)
 
 
 def unfit(config: PipelineConfig, data: SegmentationData) -> str | None:
@@ -206,3 +245,29 @@ def cover(study: Study, *, channels: int, classes: int) -> Iterator[PipelineConf
                 policy=PolicyConfig(kind=policy),
                 training=study.training,
             )
+
+
+# --- single UNets -------------------------------------------------------------------------------------
+
+
+def static_sizes(study: Study, count: int) -> list[StaticSize]:
+    """The study's own ``static``; without, ``count`` widths from the smallest to the
+    largest of the space, the upper half of them at half scale as well: at equal training, the scale of the input is
+    the largest lever."""
+    if study.static:
+        return list(study.static)
+    space = study.space
+    listed = sorted((base, depth) for model in space.models for base in model.base for depth in model.depth)
+    (low, shallow), (high, deep) = listed[0], listed[-1]
+    high = max(high, low + 2 * (count - 1))  # widths are even, and all different
+    bases = np.geomspace(low, high, count)
+    even = [low]
+    for base in bases[1:]:
+        even.append(max(even[-1] + 2, 2 * round(base / 2)))
+    depths = np.rint(np.linspace(shallow, deep, count)).astype(int).tolist()
+    full = [(base, depth, 1.0) for base, depth in zip(even, depths, strict=True)]
+    half = [(base, depth, 0.5) for base, depth, _ in full[count // 2 :]]
+    first = space.models[0]  # f_0 at a reduced scale is a single UNet to beat
+    own = itertools.product(first.base, first.depth, [scale for scale in first.scale if scale < 1])
+    sizes = dict.fromkeys([*full, *half, *own])
+    return [StaticSize(base=base, depth=depth, scale=scale) for base, depth, scale in sizes]

@@ -6,14 +6,12 @@ or as the study says, and its best epoch on val is kept. Sizes span those of the
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Device, StaticSize, Study, UNetConfig
+from ..config import Device, StaticSize, UNetConfig
 from ..cost import ProfileStore, Workload, cost_per_patch, open_bench, open_profile, runtime_for
 from ..data import Part, load
 from ..errors import ConfigError, DeviceError, DivergedError, RunError
@@ -29,37 +27,15 @@ from .ahead import Lesson, single_config, single_training, train_ahead, training
 from .executors import MakeExecutor
 from .objective import Bench, price
 from .pipelines import run_bench
+from .space import static_sizes
 
-__all__ = ["SingleModels", "Unfinished", "static_front", "static_sizes"]
+__all__ = ["SingleModels", "Unfinished", "static_front"]
 
 Matrices = dict[str, Tensor]
 """Of val and test, the confusion matrices (N, K, K)."""
 
 INT8_EXAMPLES = 16
 """Training images from which int8 takes the range of activations."""
-
-
-def static_sizes(study: Study, count: int) -> list[StaticSize]:
-    """The study's own ``static``; without, ``count`` widths from the smallest to the
-    largest of the space, the upper half of them at half scale as well: at equal training, the scale of the input is
-    the largest lever."""
-    if study.static:
-        return list(study.static)
-    space = study.space
-    listed = sorted((base, depth) for model in space.models for base in model.base for depth in model.depth)
-    (low, shallow), (high, deep) = listed[0], listed[-1]
-    high = max(high, low + 2 * (count - 1))  # widths are even, and all different
-    bases = np.geomspace(low, high, count)
-    even = [low]
-    for base in bases[1:]:
-        even.append(max(even[-1] + 2, 2 * round(base / 2)))
-    depths = np.rint(np.linspace(shallow, deep, count)).astype(int).tolist()
-    full = [(base, depth, 1.0) for base, depth in zip(even, depths, strict=True)]
-    half = [(base, depth, 0.5) for base, depth, _ in full[count // 2 :]]
-    first = space.models[0]  # f_0 at a reduced scale is a single UNet to beat
-    own = itertools.product(first.base, first.depth, [scale for scale in first.scale if scale < 1])
-    sizes = dict.fromkeys([*full, *half, *own])
-    return [StaticSize(base=base, depth=depth, scale=scale) for base, depth, scale in sizes]
 
 
 def static_front(

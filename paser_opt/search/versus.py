@@ -25,8 +25,8 @@ from .executors import MakeExecutor
 from .lanes import Effort, Scorer, on_shared_axes
 from .objective import price
 from .pipelines import SeededPipeline, trial_pipeline
-from .space import first_trials, suggest
-from .static import SingleModels, Unfinished, static_sizes
+from .space import first_trials, static_sizes, suggest
+from .static import SingleModels, Unfinished
 
 __all__ = ["Effort", "compare_run", "compare_study"]
 

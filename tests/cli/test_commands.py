@@ -30,6 +30,7 @@ def test_the_commands():
         "retarget",
         "search",
         "static",
+        "train",
         "validate",
     ]
 

@@ -9,14 +9,16 @@ from functools import partial
 import pytest
 
 from paser_opt.catalog import load_device
-from paser_opt.config import StaticSize
-from paser_opt.errors import DivergedError, RunError
+from paser_opt.cli.live import _Silent as Unwatched
+from paser_opt.config import Range, StaticSize
+from paser_opt.errors import ConfigError, DivergedError, RunError
 from paser_opt.progress import Silent
 from paser_opt.runs import RunFolder
-from paser_opt.search import Effort, compare_run, static_front
+from paser_opt.search import Effort, compare_run, search, static_front, train_study
 from paser_opt.search.ahead import Lesson, train_ahead
 from paser_opt.search.executors import LostError, Subprocesses
 from paser_opt.search.pipelines import trial_pipeline
+from paser_opt.search.space import static_sizes
 
 CPU = load_device("cpu")
 
@@ -74,6 +76,33 @@ def test_a_comparison_finds_its_unets(run):
     found = compare_run(run, trial, effort=effort, device=CPU, progress=Silent(), executor=partial(Noting, run=run))
     assert found.seeds == [0, 1]
     assert before < Noting.left == unets(run)
+
+
+def test_what_was_trained_without_measuring_is_found_by_a_search_and_its_static_front(
+    tiny_study, tiny_profile, tmp_path
+):
+    """2 grids × 2 β × 2 × 2 sizes: 16 pipelines; the sizes that are single UNets: 2 widths, one of them at half scale
+    too, and f_0's own scale of a half."""
+    run = RunFolder(tmp_path / "run")
+    done = train_study(tiny_study, run, seeds=1, static=2, progress=Silent(), executor=partial(Subprocesses, workers=2))
+    assert done.pieces == 16 + len(static_sizes(tiny_study, 2)) and done.left == ()
+    assert done.size_bytes == sum(path.stat().st_size for path in run.artifacts.glob("*.safetensors"))
+    assert not run.run_file.exists() and not list(run.path.glob("profiles/*"))
+    trained = unets(run)
+    run.profile_file("cpu").parent.mkdir()
+    run.profile_file("cpu").write_text(tiny_profile, encoding="utf-8")
+    search(tiny_study, run.path, device=CPU, trials=4, timeout_s=None, watcher=Unwatched())
+    static_front(run, device=CPU, models=2, int8=False, progress=Silent())
+    assert unets(run) == trained
+
+
+def test_what_a_space_leaves_open_cannot_be_trained_ahead(tiny_study, tmp_path):
+    space = tiny_study.space.model_copy(update={"distill_weight": Range(low=0.01, high=0.1)})
+    with pytest.raises(ConfigError, match=r"space.distill_weight is a range.*: list its values"):
+        train_study(
+            tiny_study.model_copy(update={"space": space}), RunFolder(tmp_path), seeds=1, static=2, progress=Silent(),
+            executor=lambda *_: pytest.fail("training began"),
+        )  # fmt: skip
 
 
 def test_what_is_lost_is_left_to_the_comparison(run):

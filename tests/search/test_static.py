@@ -19,7 +19,8 @@ from paser_opt.report.findings import findings
 from paser_opt.report.info import collect
 from paser_opt.search import static_front
 from paser_opt.search.pipelines import run_bench
-from paser_opt.search.static import SingleModels, Unfinished, static_sizes
+from paser_opt.search.space import static_sizes
+from paser_opt.search.static import SingleModels, Unfinished
 from paser_opt.train import TRAINED_S, ArtifactStore, Single, train_whole
 from paser_opt.train.stages import place
 from paser_opt.train.whole import converged
