@@ -32,6 +32,9 @@ class DataConfig(Config):
     )
     count: int = Field(120, ge=5, description="synthetic, mnist: number of images made")
     difficulty: float = Field(0.5, ge=0, le=1, description="synthetic: 0 easy … 1 hard (noise, blur, fine grain)")
+    hard_share: float | None = Field(
+        None, ge=0, le=1, description="synthetic: share of a section that is hard; unset: 0.6 × difficulty"
+    )
     digits: int = Field(4, ge=1, le=64, description="mnist: digits on one canvas")
     target: Literal["foreground", "digit"] = Field("foreground", description="mnist: what the mask says")
     corruption: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(

@@ -41,7 +41,7 @@ class Source(NamedTuple):
 
 
 DATASETS: dict[str, Source] = {
-    "synthetic": Source(synthetic.read, frozenset({"size", "count", "difficulty", "holdout"})),
+    "synthetic": Source(synthetic.read, frozenset({"size", "count", "difficulty", "hard_share", "holdout"})),
     "folder": Source(
         folder.read,
         frozenset(

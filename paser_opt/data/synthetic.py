@@ -4,8 +4,8 @@ Packed grains of active material, pores in the gaps between them, specks of carb
 the area fractions of FRACTIONS on average. Difficulty is uneven within an image: where the section is well polished
 the phases differ by grey level; in patches that are not, grains are finer, greys are the same, and the phases
 differ by texture alone (lamellae in the grains, powder seen through the pores, fine specks of carbon), under more
-noise. ``difficulty`` sets the share and the strength of those patches. Texture takes a network with many filters at
-full resolution, grey level next to none: so there is something to route for.
+noise. ``difficulty`` sets the strength of those patches, and their share unless ``hard_share`` does. Texture takes a
+network with many filters at full resolution, grey level next to none: so there is something to route for.
 
 No physics of electrons: every term is a picture of its effect, chosen by eye.
 """
@@ -38,16 +38,17 @@ HARD_GREY = np.array([0.48, 0.48, 0.5])  # and where it is not: texture is what 
 def read(config: DataConfig, progress: Progress) -> Splits:
     """Train, val and test micrographs, (N, 1, H, W), of 8-bit grey levels.
 
-    Image i follows from seed, size, difficulty and i, whatever the count.
+    Image i follows from seed, size, difficulty, hard_share and i, whatever the count.
     """
     height, width = config.size or DEFAULT_SIZE
     if min(height, width) < SMALLEST:
         raise ConfigError(f"[data] size = [{height}, {width}]: a micrograph needs {SMALLEST} px a side at least")
+    share = 0.6 * config.difficulty if config.hard_share is None else config.hard_share
     images = np.empty((config.count, height, width), dtype=np.uint8)
     masks = np.empty_like(images)
     for index in range(config.count):
         rng = np.random.default_rng((config.seed, index))
-        images[index], masks[index] = micrograph(height, width, config.difficulty, rng)
+        images[index], masks[index] = micrograph(height, width, config.difficulty, share, rng)
     names = [f"electrode-{index:05d}" for index in range(config.count)]
     pixels = torch.from_numpy(images).float().div(255)[:, None]
     ends = np.cumsum([0, *sizes(config.count, shares_of(config.holdout), TRAIN_VAL_TEST)]).tolist()
@@ -59,7 +60,7 @@ def read(config: DataConfig, progress: Progress) -> Splits:
 
 
 def micrograph(
-    height: int, width: int, difficulty: float, rng: np.random.Generator
+    height: int, width: int, difficulty: float, hard_share: float, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """One image and its mask, both (height, width)."""
     shape = (height, width)
@@ -68,7 +69,7 @@ def micrograph(
         rng, shape, (20 * large, 1.1, 2.2 * large, 6 * large, 12 * large, 5 * large, 5 * large)
     )
     strength = 0.5 + 0.5 * difficulty
-    hard = strength * _share(place, 0.6 * difficulty)
+    hard = strength * _share(place, hard_share)
 
     coarse = _grains(shape, 26 * large, [2.5 * large * one for one in warp], rng)
     fine = _grains(shape, 15 * large, [1.5 * large * one for one in warp], rng)

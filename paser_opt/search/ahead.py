@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..config import DataConfig, PipelineConfig, StaticSize, Study, TrainConfig, UNetConfig
+from ..config import DataConfig, PipelineConfig, Size, StaticSize, Study, TrainConfig, UNetConfig
 from ..data import SegmentationData, load
 from ..errors import ConfigError, DivergedError
 from ..models import smallest_extent
@@ -27,7 +27,16 @@ from .executors import LostError, MakeExecutor
 from .objective import Workshop
 from .space import every_unet, static_sizes, unfit
 
-__all__ = ["Ahead", "Lesson", "single_config", "single_training", "train_ahead", "train_study", "training_side"]
+__all__ = [
+    "Ahead",
+    "Lesson",
+    "single_config",
+    "single_training",
+    "sized",
+    "train_ahead",
+    "train_study",
+    "training_side",
+]
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,8 @@ class Lesson:
 
     def __str__(self) -> str:
         if isinstance(self.what, PipelineConfig):
-            return f"UNets of seed {self.seed}"
-        return f"base {self.what.base}, depth {self.what.depth}, scale {self.what.scale:g} of seed {self.seed}"
+            return f"UNets of seed {self.seed} ({'; '.join(map(sized, self.what.models))})"
+        return f"{sized(self.what)} of seed {self.seed}"
 
     def run(self, workshop: Workshop) -> None:
         """Train into the store what is not in it. Raises DivergedError."""
@@ -58,6 +67,11 @@ class Lesson:
             single, data, single_training(self.what, study), store, seed=study.seed + self.seed, device=device,
             progress=workshop.progress, epochs=self.what.epochs,
         )  # fmt: skip
+
+
+def sized(one: Size) -> str:
+    """In words."""
+    return f"base {one.base}, depth {one.depth}, scale {one.scale:g}"
 
 
 @lru_cache(maxsize=1)
@@ -134,7 +148,7 @@ def train_ahead(
     left: list[str] = []
     executor = make_executor(workshop, seen)
     begun = time.monotonic()
-    progress.stage("UNets that will be compared", len(lessons))
+    progress.stage("UNets", len(lessons))
     try:
         waiting = {executor.submit(lesson, Silent()): lesson for lesson in lessons}
         for done, future in enumerate(as_completed(waiting), start=1):

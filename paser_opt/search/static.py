@@ -23,7 +23,7 @@ from ..records import Entry, Rivalry, StaticFront, StaticModel, TrialRecord, Ver
 from ..routing import Screen, screening, workloads
 from ..runs import RunFolder
 from ..train import TRAINED_S, Single, restore_pipeline, train_whole, trained_on, whole_epochs
-from .ahead import Lesson, single_config, single_training, train_ahead, training_side
+from .ahead import Lesson, single_config, single_training, sized, train_ahead, training_side
 from .executors import MakeExecutor
 from .objective import Bench, price
 from .pipelines import run_bench
@@ -69,7 +69,7 @@ def static_front(
             try:
                 found += fronts.of_size(config, record.study.seed)
             except DivergedError as error:
-                fronts.notes.append(f"{_sized(config)} is left out: {error}.")
+                fronts.notes.append(f"{sized(config)} is left out: {error}.")
         if not found:
             raise DivergedError(f"no single UNet can be set against the routes: {' '.join(fronts.notes)}")
         rows, matrices = zip(*found, strict=True)
@@ -111,11 +111,11 @@ class Unfinished:
 
     def notes(self) -> list[str]:
         gaining = [
-            f"{_sized(config)}, {_seeds(seeds)}, still gained IoU at its end: train longer."
+            f"{sized(config)}, {_seeds(seeds)}, still gained IoU at its end: train longer."
             for config, seeds in self.gaining.items()
         ]
         unlearnt = [
-            f"{_sized(config)}, {_seeds(never)}, never predicts {_between(never.values())} of {config.classes} classes "
+            f"{sized(config)}, {_seeds(never)}, never predicts {_between(never.values())} of {config.classes} classes "
             "on test: it has not learnt them."
             for config, never in self.unlearnt.items()
         ]
@@ -180,7 +180,7 @@ class SingleModels:
     def _fits(self, config: UNetConfig, size: StaticSize) -> bool:
         least, side = smallest_extent(config), training_side(size, self.bench.study, self.data)
         if side < least:
-            self.notes.append(f"{_sized(config)} is left out: it needs {least} px, and trains on windows of {side} px.")
+            self.notes.append(f"{sized(config)} is left out: it needs {least} px, and trains on windows of {side} px.")
         return side >= least
 
     def _load(self, config: UNetConfig) -> Workload:
@@ -201,10 +201,10 @@ class SingleModels:
         if not single.converged:
             self.unfinished.gaining.setdefault(config, []).append(seed)
         if single.epochs != (usual := whole_epochs(study.training)):
-            each = f"{_sized(config)} trains {single.epochs} epochs, by the study"
+            each = f"{sized(config)} trains {single.epochs} epochs, by the study"
             self.notes.append(f"{each}; no UNet of a pipeline trains more than {usual}.")
         if training.screen_crops == "hard":
-            self.notes.append(f"{_sized(config)} trains on windows most of which lie where it misses most.")
+            self.notes.append(f"{sized(config)} trains on windows most of which lie where it misses most.")
         screen = Screen(model, 0, seed=0)
         key = self._load(config).key
         row, matrices = self._row(single, "fp32", bench.profile, key, screen)
@@ -239,10 +239,6 @@ def _seeds(seeds: Collection[int]) -> str:
 def _between(counts: Collection[int]) -> str:
     low, high = min(counts), max(counts)
     return str(low) if low == high else f"{low} to {high}"
-
-
-def _sized(config: UNetConfig) -> str:
-    return f"base {config.base}, depth {config.depth}, scale {config.scale:g}"
 
 
 @torch.inference_mode()

@@ -14,7 +14,9 @@ from paser_opt.data import _standardised, load
 from paser_opt.data.corruptions import CORRUPTIONS, corrupt
 from paser_opt.data.mnist import read_idx
 from paser_opt.data.splits import divide, sizes
+from paser_opt.data.synthetic import read
 from paser_opt.errors import ConfigError, DataError
+from paser_opt.progress import Silent
 
 
 def every(data, field):
@@ -47,6 +49,22 @@ def test_difficulty_makes_the_phases_harder_to_tell_by_grey_level():
         return (grey[masks == 2].mean() - grey[masks == 1].mean()).item() / grey.std().item()
 
     assert contrast(0.0) > contrast(0.5) > contrast(1.0)
+
+
+def test_the_hard_share_of_a_section_can_be_set():
+    """Where phases differ by texture alone, the grey levels of active material and pores do not: their difference over
+    an image is that of its easy share."""
+
+    def difference(share: float) -> float:
+        part = read(DataConfig(count=20, difficulty=1, hard_share=share), Silent()).train
+        grey = part.images[:, 0]
+        return (grey[part.masks == 2].mean() - grey[part.masks == 1].mean()).item()
+
+    easy, some, half = (difference(share) for share in (0.0, 0.1, 0.5))
+    assert some / easy == pytest.approx(0.9, abs=0.05)
+    assert half / easy == pytest.approx(0.5, abs=0.1)
+    usual, named = (load(DataConfig(count=6, difficulty=0.4, **more)) for more in ({}, {"hard_share": 0.24}))
+    assert usual.fingerprint == named.fingerprint, "0.6 x difficulty"
 
 
 def test_small_micrographs_hold_every_phase():
