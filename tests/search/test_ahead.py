@@ -141,5 +141,5 @@ def test_data_that_has_changed_is_refused_before_anything_trains(run, tmp_path):
 
 def test_lessons_say_what_they_are(run):
     trial = next(one for one in run.trials() if one.test)
-    assert str(Lesson(trial.pipeline, 3)) == "UNets of seed 3"
+    assert str(Lesson(trial.pipeline, 3)).startswith("UNets of seed 3 (base 4, depth 1, scale ")
     assert str(Lesson(StaticSize(base=4, depth=2, scale=0.5), 1)) == "base 4, depth 2, scale 0.5 of seed 1"
