@@ -49,14 +49,14 @@ class RunFolder:
             lock.acquire(timeout=0)
         except Timeout:
             raise RunError(
-                f"another search or profile is at work in {self.path}; wait for it, or give --out another folder"
+                f"another search or profile is at work in {self.path}; wait for it, or name another folder"
             ) from None
         with lock:
             yield
 
     def move_aside(self) -> Path:
         """Rename the run to <name>-old<n>. Raises RunError for a folder that is no run, or one in use."""
-        if not (self.run_file.is_file() or (self.path / "profiles").is_dir()):
+        if not (self.run_file.is_file() or (self.path / "profiles").is_dir() or self.artifacts.is_dir()):
             raise RunError(f"{self.path} is no run, so --new does not move it; give --out another folder")
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}-old{number}")).exists():

@@ -102,7 +102,7 @@ class _Silent:
 _MANY = ("table ", "fold ")
 """Stages without a line: tables are many and soon made, a fold is told of where all of it is stored, too."""
 _LONG_S = 60
-"""Of silence, after which any stage that begins is told."""
+"""Of silence, after which any stage that begins, or how far it has come, is told."""
 
 
 class _Lines(_Silent):
@@ -112,12 +112,21 @@ class _Lines(_Silent):
         self.stages, self.prefix = stages, prefix
         self.told: set[str] = set()
         self.last = time.monotonic()
+        self.at = ("", 0)
 
     def stage(self, name: str, total: int) -> None:
+        self.at = (name, total)
         new = name not in self.told and not name.startswith(_MANY)
         if self.stages and (new or time.monotonic() - self.last > _LONG_S):
             console.print(escape(f"{self.prefix}{name}"), soft_wrap=True)
             self.told.add(name)
+            self.last = time.monotonic()
+
+    def advance(self, done: int, note: str = "") -> None:
+        if self.stages and time.monotonic() - self.last > _LONG_S:
+            name, total = self.at
+            said = f"{self.prefix}{name}: {done} of {total}" + (f", {note}" if note else "")
+            console.print(escape(said), soft_wrap=True)
             self.last = time.monotonic()
 
     def running(self, number: int) -> Progress:

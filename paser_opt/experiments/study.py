@@ -46,8 +46,7 @@ def record_study(
     say: Callable[[str], object],
     executor: MakeExecutor | None = None,
 ) -> StudyOfRecord:
-    """Everything there is to say of ``study``, into ``out``/<study>.md; on the knee of the front's members
-    that route.
+    """Everything there is to say of ``study``, into ``out``/<study>.md; on the trial that report.routing_trial names.
 
     ``command`` is what the page says it was made by; ``say`` is told each step; ``executor``: where trials and UNets
     train, several at a time; None: here, one after another.

@@ -14,7 +14,7 @@ from .info import Point, alone_point, collect, complete, figures_of, knee
 __all__ = ["bounds", "chosen_trial", "pick", "pick_single", "routing_trial"]
 
 EARNING = 0.5
-"""Share of the best route's gain over f_0 below which a route says little of routes."""
+"""Share of the gain over f_0 of the member that gains most, below which a route says little of routes."""
 
 
 def chosen_trial(run: RunFolder, number: int | None) -> TrialRecord:
@@ -29,18 +29,17 @@ def chosen_trial(run: RunFolder, number: int | None) -> TrialRecord:
 
 
 def routing_trial(run: RunFolder) -> TrialRecord:
-    """The knee of those front members whose policy has not collapsed and whose route gains on val over f_0 alone at
-    least EARNING of what the best route gains.
+    """The knee of those front members whose policy has not collapsed and whose route gains on val, over the best f_0
+    alone of them all, at least EARNING of what the one that gains most does.
 
     Where there are none: of those whose policy has not collapsed; where each has, of all. Raises as chosen_trial.
     """
     info = collect(run)
     members = [(info.point(trial.number), val) for trial, val in complete(info.trials) if trial.number in info.front]
-    routing = [(point, val.iou - alone) for point, val in members if max(val.usage) <= COLLAPSED
-               if (alone := next((one.iou for one in val.alone if one.model == 0), None)) is not None]  # fmt: skip
+    screen = max((one.iou for _, val in members for one in val.alone if one.model == 0), default=0.0)
+    routing = [(point, val.iou - screen) for point, val in members if max(val.usage) <= COLLAPSED]
     enough = EARNING * max((gain for _, gain in routing), default=0.0)
-    earning = [point for point, gain in routing if gain >= enough > 0]
-    some = earning or [point for point, val in members if max(val.usage) <= COLLAPSED]
+    some = [point for point, gain in routing if gain >= enough > 0] or [point for point, _ in routing]
     return chosen_trial(run, knee(some, info.objectives) if some else None)
 
 

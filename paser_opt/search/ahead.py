@@ -8,7 +8,7 @@ are left to them: they need costs.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..config import DataConfig, PipelineConfig, Size, StaticSize, Study, TrainConfig, UNetConfig
 from ..data import SegmentationData, load
-from ..errors import ConfigError, DivergedError
+from ..errors import ConfigError, DivergedError, RunError
 from ..models import smallest_extent
 from ..patches import patch_size
 from ..progress import Progress, Silent
@@ -30,6 +30,7 @@ from .space import every_unet, static_sizes, unfit
 __all__ = [
     "Ahead",
     "Lesson",
+    "lessons",
     "single_config",
     "single_training",
     "sized",
@@ -105,42 +106,63 @@ class Ahead:
     """What was trained ahead."""
 
     folder: Path  # of the store
-    pieces: int  # pairs or more of UNets, and single ones
+    pieces: int  # trained: a pipeline's UNets, or a single one, of one seed
     left: tuple[str, ...]  # for later, and why
+    unfit: tuple[str, ...]  # what no search trains on these images, and why
     size_bytes: int  # of the store
+
+
+def lessons(whats: Sequence[PipelineConfig | StaticSize], seeds: Iterable[int]) -> list[Lesson]:
+    """All of ``whats`` from each seed, seed by seed."""
+    return [
+        Lesson(one.model_copy(update={"seed": one.seed + seed}) if isinstance(one, PipelineConfig) else one, seed)
+        for seed in seeds for one in whats
+    ]  # fmt: skip
 
 
 def train_study(
     study: Study, run: RunFolder, *, seeds: int, static: int, progress: Progress, executor: MakeExecutor
 ) -> Ahead:
-    """Train into the run's store all UNets that a search of ``study``, and a comparison of ``seeds`` seeds with
-    ``static`` single UNets, can ask for. Nothing is measured.
+    """Train into the run's store all UNets that a search of ``study``, a comparison of ``seeds`` seeds with ``static``
+    single UNets, and the ablation of what it chooses can ask for. Nothing is measured.
 
-    Raises ConfigError where the space does not say which, or none of them fits the images.
+    Raises ConfigError where the space does not say which, or none of them fits the images; RunError where the run has
+    other data.
     """
+    data = load(study.data, progress=progress)
+    if run.run_file.is_file() and run.run().data.fingerprint != data.fingerprint:
+        raise RunError(f"{run.path} holds a run on other data: name another folder")
+    pipelines = every_unet(study, channels=data.channels, classes=data.classes)
+    reasons = {one: unfit(one, data) for one in pipelines}
+    if all(reasons.values()):
+        raise ConfigError(f"study {study.name}: no pipeline of its space fits the images: {reasons[pipelines[0]]}")
+    fit = [one for one, reason in reasons.items() if not reason]
+    taught = [one.model_copy(update={"distill_weight": 0.0}) for one in fit if one.distill_weight]  # the ablation's
+    sizes = [
+        size
+        for size in static_sizes(study, static)
+        if training_side(size, study, data) >= smallest_extent(single_config(size, study, data))
+    ]
+    left_out = [sized(size) for size in static_sizes(study, static) if size not in sizes]
+    store = ArtifactStore(run.artifacts)
     with run.locked():
-        data = load(study.data, progress=progress)
-        pipelines = every_unet(study, channels=data.channels, classes=data.classes)
-        reasons = [unfit(one, data) for one in pipelines]
-        if all(reasons):
-            raise ConfigError(f"study {study.name}: no pipeline of its space fits the images: {reasons[0]}")
-        pipelines = [one for one, reason in zip(pipelines, reasons, strict=True) if not reason]
-        each: list[PipelineConfig | StaticSize] = [*pipelines, *static_sizes(study, static)]
-        lessons = [
-            Lesson(one.model_copy(update={"seed": one.seed + seed}) if isinstance(one, PipelineConfig) else one, seed)
-            for seed in range(seeds) for one in each
-        ]  # fmt: skip
-        store = ArtifactStore(run.artifacts)
         workshop = Workshop(study, data, store, training_device(), progress)
-        left = train_ahead(lessons, workshop, run.lock_file, executor, progress)
-        size_bytes = sum(file.stat().st_size for file in store.folder.glob("*.safetensors"))
-        return Ahead(store.folder, len(lessons), tuple(left), size_bytes)
+        work = lessons(list(dict.fromkeys([*fit, *taught, *sizes])), range(seeds))
+        left = train_ahead(work, workshop, run.lock_file, executor, progress)
+    return Ahead(
+        folder=store.folder,
+        pieces=len(work) - len(left),
+        left=tuple(left),
+        unfit=(*dict.fromkeys(reason for reason in reasons.values() if reason),
+               *(f"{one} is larger than its windows" for one in left_out)),
+        size_bytes=sum(file.stat().st_size for file in store.folder.glob("*.safetensors")),
+    )  # fmt: skip
 
 
 def train_ahead(
-    lessons: Sequence[Lesson], workshop: Workshop, seen: Path, make_executor: MakeExecutor, progress: Progress
+    work: Sequence[Lesson], workshop: Workshop, seen: Path, make_executor: MakeExecutor, progress: Progress
 ) -> list[str]:
-    """Train ``lessons`` where the executor trains; ``seen`` is a file that every worker must see.
+    """Train ``work`` where the executor trains; ``seen`` is a file that every worker must see.
 
     One whose worker is lost, that diverges or has too little memory beside the others is left to the comparison: those
     are named, with the reason. Raises what else lessons raise.
@@ -148,9 +170,9 @@ def train_ahead(
     left: list[str] = []
     executor = make_executor(workshop, seen)
     begun = time.monotonic()
-    progress.stage("UNets", len(lessons))
+    progress.stage("UNets", len(work))
     try:
-        waiting = {executor.submit(lesson, Silent()): lesson for lesson in lessons}
+        waiting = {executor.submit(lesson, Silent()): lesson for lesson in work}
         for done, future in enumerate(as_completed(waiting), start=1):
             said = str(waiting[future])
             try:
@@ -160,7 +182,7 @@ def train_ahead(
                     raise
                 said += f" is left for later: {error}"
                 left.append(said)
-            left_s = (time.monotonic() - begun) / done * (len(lessons) - done)
+            left_s = (time.monotonic() - begun) / done * (len(work) - done)
             progress.advance(done, f"{said}; about {left_s / 60:.0f} min left")
     finally:
         executor.close()

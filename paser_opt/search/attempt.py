@@ -112,7 +112,7 @@ def attempt(job: Job, workshop: Workshop) -> Outcome:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """torch's CPU allocator says so in a RuntimeError of no type of its own."""
+    """torch's CPU allocator, and CUDA beyond torch's allocator, say so in a RuntimeError of no type of its own."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(
-        re.search("can't allocate memory|not enough memory", str(error))
+        re.search("can't allocate memory|not enough memory|out of memory|ALLOC_FAILED", str(error))
     )

@@ -23,7 +23,7 @@ from ..records import Entry, Rivalry, StaticFront, StaticModel, TrialRecord, Ver
 from ..routing import Screen, screening, workloads
 from ..runs import RunFolder
 from ..train import TRAINED_S, Single, restore_pipeline, train_whole, trained_on, whole_epochs
-from .ahead import Lesson, single_config, single_training, sized, train_ahead, training_side
+from .ahead import lessons, single_config, single_training, sized, train_ahead, training_side
 from .executors import MakeExecutor
 from .objective import Bench, price
 from .pipelines import run_bench
@@ -59,7 +59,7 @@ def static_front(
             raise RunError(f"the data has changed since {run.path} was started: search anew, then compare")
         sizes = static_sizes(record.study, models)
         if executor:
-            train_ahead([Lesson(size, 0) for size in sizes], bench, run.run_file, executor, progress)
+            train_ahead(lessons(sizes, [0]), bench, run.run_file, executor, progress)
         trials = [trial for trial in run.trials() if trial.state == "complete" and trial.test]
         beside = [load for trial in trials[:1] for load in _steps(trial, bench)]
         fronts = SingleModels(bench, device, run, sizes, int8)

@@ -20,7 +20,7 @@ from ..errors import ConfigError, DeviceError
 from ..progress import Progress
 from ..records import Quantity, TrialRecord
 from ..runs import RunFolder
-from .ahead import Lesson, train_ahead
+from .ahead import lessons, train_ahead
 from .executors import MakeExecutor
 from .lanes import Effort, Scorer, on_shared_axes
 from .objective import price
@@ -91,12 +91,9 @@ def _train_ahead(
     pipeline.refuse_other_data(bench)
     price(pipeline.config, bench)
     sizes = static_sizes(pipeline.study, effort.static) if effort.static else []
-    lessons: list[Lesson] = []
-    for seed in range(effort.seeds):
-        if seed or pipeline.trial is None:
-            lessons.append(Lesson(pipeline.config.model_copy(update={"seed": pipeline.config.seed + seed}), seed))
-        lessons += [Lesson(size, seed) for size in sizes]
-    train_ahead(lessons, bench, seen, make_executor, progress)
+    of_pipeline = lessons([pipeline.config], range(1 if pipeline.trial else 0, effort.seeds))
+    work = sorted(of_pipeline + lessons(sizes, range(effort.seeds)), key=lambda one: one.seed)
+    train_ahead(work, bench, seen, make_executor, progress)
 
 
 @dataclass(frozen=True)

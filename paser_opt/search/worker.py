@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import BinaryIO, cast
 
 from ..errors import PaserError
-from .attempt import Place
+from .attempt import Place, out_of_memory
 from .executors import Work
 
 if sys.platform == "linux":
@@ -65,9 +65,8 @@ def _work(place: Place, inbox: SimpleQueue[object], answers: BinaryIO) -> None:
             workshop = workshop or place.open(progress)
             _send(answers, "result", work.run(workshop))
         except Exception as error:
-            if not isinstance(
-                error, PaserError | OSError
-            ):  # a fault of this program: the driver knows no more of where
+            # A fault of this program: the driver knows no more of where.
+            if not isinstance(error, PaserError | OSError) and not out_of_memory(error):
                 traceback.print_exc()
             _send(answers, "error", error)
             gc.collect()  # where memory ran out, what the failed work held is room for the next

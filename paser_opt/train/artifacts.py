@@ -12,14 +12,15 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -89,10 +90,17 @@ class ArtifactStore:
         return Artifact(key, tensors, notes, seconds=0.0, made_in_s=float(header.get("made_in_s", 0.0)), cached=True)
 
     def get_or_make(self, key: str, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> Artifact:
-        """The stored entry, or ``make()``'s (tensors, notes), stored."""
+        """The stored entry, or ``make()``'s (tensors, notes), stored.
+
+        Of several processes that want it at once, one makes it and the others wait.
+        """
         found = self.get(key)
         if found:
             return found
+        with _alone(self.path(key)):
+            return self.get(key) or self._made(key, make)
+
+    def _made(self, key: str, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> Artifact:
         start = time.monotonic()
         made, notes = make()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in made.items()}
@@ -125,6 +133,25 @@ class ArtifactStore:
                     f"the weights of {name} in {self.folder} were made by another version of paser-opt; search anew"
                 ) from None
             module.eval()
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Nobody else makes ``file`` meanwhile; where the file system knows no locks, somebody may."""
+    lock = FileLock(file.with_suffix(".lock"))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(
+            missing_ok=True
+        )  # one who waits for it looks into the store again, at worst in vain
+        lock.release()
 
 
 def _link(file: Path, to: Path) -> None:

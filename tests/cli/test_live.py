@@ -72,6 +72,21 @@ def test_a_log_tells_each_stage_once(monkeypatch):
     ]
 
 
+def test_a_log_tells_once_a_minute_how_far_a_long_stage_has_come(monkeypatch):
+    log, clock = io.StringIO(), [0.0]
+    monkeypatch.setattr(live, "console", Console(file=log, width=60))
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
+    with live.watching("UNets of tiny", quiet=False, stages=True) as watcher:
+        watcher.stage("UNets", 9)
+        for done in range(1, 10):
+            clock[0] += 25
+            watcher.advance(done, f"[{done}] of seed 0")
+    assert log.getvalue().splitlines() == [
+        "UNets of tiny", "UNets", "UNets: 3 of 9, [3] of seed 0", "UNets: 6 of 9, [6] of seed 0",
+        "UNets: 9 of 9, [9] of seed 0",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("options", "lines"), [({"quiet": False}, ["tiny"]), ({"quiet": True, "stages": True}, [])])
 def test_no_stages_where_they_are_not_asked_for(options, lines, monkeypatch):
     log = io.StringIO()

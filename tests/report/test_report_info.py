@@ -291,6 +291,18 @@ def test_what_is_recorded_routes_where_a_trial_does(kept: tuple[float, ...], cho
     assert routing_trial(make_run(trials)).number == chosen
 
 
+def test_what_is_recorded_gains_over_the_best_f_0_of_all(make_run: MakeRun) -> None:
+    """Trial 0's route gains 0.2 over a poor f_0 of its own, and nothing over the one of trials 1 and 2, 0.6."""
+    reached = ((0.60, 0.010, 0.4), (0.66, 0.015, 0.6), (0.68, 0.040, 0.6))
+    trials = []
+    for n, (iou, latency_s, alone) in enumerate(reached):
+        val = evaluation(iou, latency_s)
+        first, *rest = val.alone
+        val = val.model_copy(update={"alone": [first.model_copy(update={"iou": alone}), *rest]})
+        trials.append(trial(n, iou, latency_s, val=val))
+    assert routing_trial(make_run(trials)).number == 1
+
+
 def test_routes_are_held_against_the_single_unet_that_val_would_choose(make_run: MakeRun) -> None:
     """Trial 0 keeps all patches on test, though not on val: better or not, it is no route."""
     kept = (1.0, 0.9, 0.9, 0.9, 0.9)

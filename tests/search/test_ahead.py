@@ -12,6 +12,7 @@ from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.config import Range, StaticSize
 from paser_opt.errors import ConfigError, DivergedError, RunError
+from paser_opt.experiments.runner import run_experiments
 from paser_opt.progress import Silent
 from paser_opt.runs import RunFolder
 from paser_opt.search import Effort, compare_run, search, static_front, train_study
@@ -81,11 +82,11 @@ def test_a_comparison_finds_its_unets(run):
 def test_what_was_trained_without_measuring_is_found_by_a_search_and_its_static_front(
     tiny_study, tiny_profile, tmp_path
 ):
-    """2 grids × 2 β × 2 × 2 sizes: 16 pipelines; the sizes that are single UNets: 2 widths, one of them at half scale
-    too, and f_0's own scale of a half."""
+    """2 grids × 2 β, and for the ablation 0, × 2 × 2 sizes: 24 pipelines, from two seeds; and single UNets."""
     run = RunFolder(tmp_path / "run")
-    done = train_study(tiny_study, run, seeds=1, static=2, progress=Silent(), executor=partial(Subprocesses, workers=2))
-    assert done.pieces == 16 + len(static_sizes(tiny_study, 2)) and done.left == ()
+    ahead = {"seeds": 2, "static": 2, "progress": Silent(), "executor": partial(Subprocesses, workers=2)}
+    done = train_study(tiny_study, run, **ahead)
+    assert done.pieces == 2 * (24 + len(static_sizes(tiny_study, 2))) and done.left == done.unfit == ()
     assert done.size_bytes == sum(path.stat().st_size for path in run.artifacts.glob("*.safetensors"))
     assert not run.run_file.exists() and not list(run.path.glob("profiles/*"))
     trained = unets(run)
@@ -93,7 +94,33 @@ def test_what_was_trained_without_measuring_is_found_by_a_search_and_its_static_
     run.profile_file("cpu").write_text(tiny_profile, encoding="utf-8")
     search(tiny_study, run.path, device=CPU, trials=4, timeout_s=None, watcher=Unwatched())
     static_front(run, device=CPU, models=2, int8=False, progress=Silent())
+    trial = next(one for one in run.trials() if one.test)
+    effort = Effort(seeds=2, points=2, static=2, int8=False, reinforce=False)
+    compare_run(run, trial, effort=effort, device=CPU, progress=Silent())
+    run_experiments(["ablation"], run, trial, seeds=2, device=CPU, progress=Silent(), after=lambda *_: None)
     assert unets(run) == trained
+
+    other = tiny_study.model_copy(update={"data": tiny_study.data.model_copy(update={"seed": 7})})
+    with pytest.raises(RunError, match="holds a run on other data"):
+        train_study(other, run, **ahead)
+
+
+def test_what_does_not_fit_the_images_is_named_and_left_out(tiny_study, tmp_path):
+    space = tiny_study.space.model_copy(update={"grid": ((2, 2), (16, 16))})
+    study = tiny_study.model_copy(update={"space": space, "static": (StaticSize(base=2, depth=5),)})
+
+    class Ready(Doomed):
+        def submit(self, work, progress):
+            future: Future[None] = Future()
+            future.set_result(None)
+            return future
+
+    done = train_study(
+        study, RunFolder(tmp_path), seeds=1, static=2, progress=Silent(), executor=lambda *_: Ready(None)
+    )
+    assert done.pieces == 2 * 3 * 2  # sizes of f_0, β and 0, sizes of f_2; on the grid that fits
+    assert done.unfit[-1] == "base 2, depth 5, scale 1 is larger than its windows"
+    assert "needs 4 px, its input is 2 px at a 16x16 grid" in done.unfit[0]
 
 
 def test_what_a_space_leaves_open_cannot_be_trained_ahead(tiny_study, tmp_path):
@@ -115,7 +142,8 @@ def test_what_is_lost_is_left_to_the_comparison(run):
         def advance(self, done, note=""):
             told.append(note)
 
-    lost = (LostError("gone"), DivergedError("wild"), RuntimeError("can't allocate memory: 9 bytes"), MemoryError("9"))
+    texts = ("can't allocate memory: 9 bytes", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling")
+    lost = (LostError("gone"), DivergedError("wild"), MemoryError("9"), *map(RuntimeError, texts))
     for error in lost:
         train_ahead(lessons, bench, run.run_file, lambda *_, error=error: Doomed(error), Telling())
     assert told[0] == "base 4, depth 1, scale 1 of seed 0 is left for later: gone; about 0 min left"

@@ -28,6 +28,38 @@ def test_made_once_then_taken_from_the_store(tmp_path):
     assert all(torch.equal(second.tensors[name], TENSORS[name]) for name in TENSORS)
 
 
+def test_of_several_that_want_a_stage_at_once_one_makes_it(tmp_path):
+    made, begun, go_on = [], threading.Event(), threading.Event()
+
+    def make():
+        made.append(threading.get_ident())
+        begun.set()
+        assert go_on.wait(10)
+        return TENSORS, {}
+
+    found = []
+    askers = [
+        threading.Thread(target=lambda: found.append(ArtifactStore(tmp_path).get_or_make("a", make))) for _ in range(4)
+    ]
+    for asker in askers:
+        asker.start()
+    assert begun.wait(10)
+    go_on.set()
+    for asker in askers:
+        asker.join(10)
+    assert len(made) == 1 and sorted(one.cached for one in found) == [False, True, True, True]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"], "no lock stays behind"
+
+
+def test_where_the_file_system_knows_no_locks_a_stage_is_made_without(tmp_path, monkeypatch):
+    class Refused(artifacts.FileLock):
+        def acquire(self, *args, **kwargs):
+            raise OSError("no locks available")
+
+    monkeypatch.setattr(artifacts, "FileLock", Refused)
+    assert not ArtifactStore(tmp_path).get_or_make("a", lambda: (TENSORS, {})).cached
+
+
 def test_the_key_changes_with_anything_it_is_made_from(tmp_path):
     store = ArtifactStore(tmp_path)
     keys = {

@@ -26,6 +26,9 @@ from .base import LostError, Result, Work
 
 __all__ = ["Subprocesses"]
 
+ALLOCATED = 0.9
+"""Share of a GPU's memory that several workers' allocators divide: contexts and libraries take theirs besides."""
+
 
 class Subprocesses:
     """``workers`` processes that share this machine's threads, memory and GPUs evenly."""
@@ -38,7 +41,7 @@ class Subprocesses:
             workshop,
             run_file,
             threads=max(1, torch.get_num_threads() // workers),
-            gpu_share=1 / on_one_gpu,
+            gpu_share=1 / on_one_gpu if on_one_gpu == 1 else ALLOCATED / on_one_gpu,
         )
         self.memory_bytes = None if self.gpus else _memory_bytes(workers)
         self.processes: list[subprocess.Popen[bytes] | None] = [None] * workers
