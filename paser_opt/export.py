@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from .cost.runtimes.onnx import export_onnx
 from .errors import RunError
 from .models import build_policy, build_unet
 from .progress import Progress
-from .records import RunRecord, TrialRecord
+from .records import RunRecord, TrialRecord, versions
 from .routing import RoutedPipeline, Stitch, batch_points
 from .runs import RunFolder
 from .train import ArtifactStore
@@ -114,7 +113,7 @@ def _manifest(record: RunRecord, trial: TrialRecord, digests: dict[str, str]) ->
         scores=[Score(split=one.split, iou=one.iou, low=one.iou_low, high=one.iou_high) for one in evaluations],
         latency_s=evaluations[-1].cost.latency_s,
         device=record.study.device,
-        versions={name: version(name) for name in ("paser-opt", "torch", "onnxruntime")},
+        versions=versions("paser-opt", "torch", "onnxruntime"),
         digests=digests,
     )
 

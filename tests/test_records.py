@@ -2,7 +2,7 @@ import pytest
 
 from paser_opt.errors import RunError
 from paser_opt.pareto import front, hypervolume
-from paser_opt.records import Latency, Quantity, read_record, write_bytes
+from paser_opt.records import Latency, Quantity, read_record, versions, write_bytes
 
 
 def test_a_record_comes_back_as_it_went(tmp_path):
@@ -49,3 +49,9 @@ def test_front_and_hypervolume_by_hand():
     assert hypervolume(points, ["iou", "latency"], {"iou": 0.0, "latency": 3.0}) == pytest.approx(1.1)
     assert front([], ["iou", "latency"]) == []
     assert hypervolume([], ["iou", "latency"], {"iou": 0.0, "latency": 3.0}) == 0
+
+
+def test_a_package_that_is_not_installed_has_no_version():
+    from importlib.metadata import version
+
+    assert versions("torch", "no-such-package") == {"torch": version("torch"), "no-such-package": "not installed"}

@@ -6,12 +6,11 @@ import difflib
 import platform
 from collections.abc import Callable
 from datetime import datetime, timezone
-from importlib.metadata import version
 
 from ..config import Device, PipelineConfig
 from ..errors import ConfigError
 from ..progress import Progress
-from ..records import TrialRecord
+from ..records import TrialRecord, versions
 from ..report import words
 from ..runs import RunFolder
 from ..search.pipelines import trial_pipeline
@@ -105,7 +104,7 @@ def _origin(subjects: list[Subject], run: RunFolder, trial: TrialRecord, command
         commands=commands,
         versions={
             "python": platform.python_version(),
-            **{name: version(name) for name in ("paser-opt", "torch", "optuna", "numpy")},
+            **versions("paser-opt", "torch", "optuna", "numpy"),
         },
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

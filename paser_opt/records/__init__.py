@@ -4,7 +4,7 @@ A number never travels without its origin: ``how`` says whether it was measured,
 and a figure that is missing is ``None`` with a ``reason``.
 """
 
-from .base import FORMAT, How, Record, make_room, read_record, write_bytes, write_text
+from .base import FORMAT, How, Record, make_room, read_record, versions, write_bytes, write_text
 from .measurements import (
     Agreement,
     Energy,
@@ -64,6 +64,7 @@ __all__ = [
     "Work",
     "make_room",
     "read_record",
+    "versions",
     "write_bytes",
     "write_text",
 ]

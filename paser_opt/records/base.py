@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import RunError
 
-__all__ = ["FORMAT", "How", "Record", "make_room", "read_record", "write_bytes", "write_text"]
+__all__ = ["FORMAT", "How", "Record", "make_room", "read_record", "versions", "write_bytes", "write_text"]
 
 FORMAT = 1
 """Version of the files of a run; raised when an older one could not be read any more."""
@@ -86,3 +87,14 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Of ``packages`` as installed; of one that is on the path alone, as a source tree may be, that it is not."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

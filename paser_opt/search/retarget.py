@@ -7,7 +7,6 @@ on learning on the tables of the trial's own UNets. The fine-tuned f_i stay the 
 from __future__ import annotations
 
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from ..cost import ProfileStore, cost_per_patch, has_energy, identity, open_benc
 from ..data import SegmentationData, load
 from ..errors import DivergedError, RunError
 from ..pareto import front, reference_point
-from ..records import STEPS, Profile, RunRecord, TrialRecord, read_record
+from ..records import STEPS, Profile, RunRecord, TrialRecord, read_record, versions
 from ..routing import workloads
 from ..runs import RunFolder
 from ..train import ArtifactStore, Trained, restore_pipeline, training_device
@@ -84,7 +83,7 @@ def _set_up(source: RunFolder, run: RunFolder, before: RunRecord, study: Study, 
             f"Retargeted from a search for {before.study.device}: its UNets, with policies for the costs of "
             f"{study.device}. A search for {study.device} itself may find better pipelines."
         ],
-        versions={name: version(name) for name in ("paser-opt", "torch")},
+        versions=versions("paser-opt", "torch"),
         source=source.path.resolve().name,
     )
     record.write(run.run_file)

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
@@ -26,7 +25,7 @@ from ..cost import open_bench, open_profile
 from ..data import load
 from ..errors import RunError
 from ..pareto import front, hypervolume, reference_point
-from ..records import STEPS, RunRecord, TrialRecord, write_text
+from ..records import STEPS, RunRecord, TrialRecord, versions, write_text
 from ..runs import RunFolder
 from ..train import ArtifactStore, History, training_device
 from .attempt import Job, Outcome
@@ -151,7 +150,7 @@ class _Driver:
             data=self.bench.data.summary(),
             created=now(),
             notes=first_trials(self.study.space)[1],
-            versions={name: version(name) for name in ("paser-opt", "torch", "optuna")},
+            versions=versions("paser-opt", "torch", "optuna"),
             storage=without_password(storage) if storage else "",
             storage_name=f"{self.study.name}-{uuid4().hex[:8]}" if storage else "",  # a server holds many runs
         )
