@@ -30,6 +30,7 @@ from .space import every_unet, static_sizes, unfit
 __all__ = [
     "Ahead",
     "Lesson",
+    "fits",
     "lessons",
     "single_config",
     "single_training",
@@ -61,12 +62,11 @@ class Lesson:
         if isinstance(self.what, PipelineConfig):
             train_unets(self.what, data, store, device=device, progress=workshop.progress)
             return
-        single = single_config(self.what, study, data)
-        if training_side(self.what, study, data) < smallest_extent(single):
+        if not fits(self.what, study, data):
             return  # the comparison leaves it out too, and says so
         train_whole(
-            single, data, single_training(self.what, study), store, seed=study.seed + self.seed, device=device,
-            progress=workshop.progress, epochs=self.what.epochs,
+            single_config(self.what, study, data), data, single_training(self.what, study), store,
+            seed=study.seed + self.seed, device=device, progress=workshop.progress, epochs=self.what.epochs,
         )  # fmt: skip
 
 
@@ -94,6 +94,11 @@ def single_training(size: StaticSize, study: Study) -> TrainConfig:
     usual = study.training
     own = {"windows": size.windows or usual.windows, "screen_crops": size.crops or usual.screen_crops}
     return usual.model_copy(update=own)
+
+
+def fits(size: StaticSize, study: Study, data: SegmentationData) -> bool:
+    """Whether its training windows are large enough for it."""
+    return training_side(size, study, data) >= smallest_extent(single_config(size, study, data))
 
 
 def training_side(size: StaticSize, study: Study, data: SegmentationData) -> int:
@@ -138,12 +143,8 @@ def train_study(
         raise ConfigError(f"study {study.name}: no pipeline of its space fits the images: {reasons[pipelines[0]]}")
     fit = [one for one, reason in reasons.items() if not reason]
     taught = [one.model_copy(update={"distill_weight": 0.0}) for one in fit if one.distill_weight]  # the ablation's
-    sizes = [
-        size
-        for size in static_sizes(study, static)
-        if training_side(size, study, data) >= smallest_extent(single_config(size, study, data))
-    ]
-    left_out = [sized(size) for size in static_sizes(study, static) if size not in sizes]
+    every_size = static_sizes(study, static)
+    sizes = [size for size in every_size if fits(size, study, data)]
     store = ArtifactStore(run.artifacts)
     with run.locked():
         workshop = Workshop(study, data, store, training_device(), progress)
@@ -154,7 +155,7 @@ def train_study(
         pieces=len(work) - len(left),
         left=tuple(left),
         unfit=(*dict.fromkeys(reason for reason in reasons.values() if reason),
-               *(f"{one} is larger than its windows" for one in left_out)),
+               *(f"{sized(one)} is larger than its windows" for one in every_size if one not in sizes)),
         size_bytes=sum(file.stat().st_size for file in store.folder.glob("*.safetensors")),
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from ..records import Entry, Rivalry, StaticFront, StaticModel, TrialRecord, Ver
 from ..routing import Screen, screening, workloads
 from ..runs import RunFolder
 from ..train import TRAINED_S, Single, restore_pipeline, train_whole, trained_on, whole_epochs
-from .ahead import lessons, single_config, single_training, sized, train_ahead, training_side
+from .ahead import fits, lessons, single_config, single_training, sized, train_ahead, training_side
 from .executors import MakeExecutor
 from .objective import Bench, price
 from .pipelines import run_bench
@@ -178,10 +178,11 @@ class SingleModels:
             yield from self.of_size(config, seed)
 
     def _fits(self, config: UNetConfig, size: StaticSize) -> bool:
+        if fits(size, self.bench.study, self.data):
+            return True
         least, side = smallest_extent(config), training_side(size, self.bench.study, self.data)
-        if side < least:
-            self.notes.append(f"{sized(config)} is left out: it needs {least} px, and trains on windows of {side} px.")
-        return side >= least
+        self.notes.append(f"{sized(config)} is left out: it needs {least} px, and trains on windows of {side} px.")
+        return False
 
     def _load(self, config: UNetConfig) -> Workload:
         data = self.data

@@ -8,6 +8,7 @@ Entries are safetensors files; each holds a digest of its tensors, and one that 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,10 @@ __all__ = ["Artifact", "ArtifactStore", "Tensors"]
 
 Tensors = Mapping[str, Tensor]
 _ROOMS = ("data", "models", "train", "evaluate.py", "patches.py")
+
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system without locks answers."""
 
 
 @dataclass(frozen=True)
@@ -137,21 +142,25 @@ class ArtifactStore:
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Nobody else makes ``file`` meanwhile; where the file system knows no locks, somebody may."""
+    """Nobody else makes ``file`` meanwhile; where the file system knows no locks, somebody may.
+
+    A folder that cannot be written to raises OSError now, not after hours of training.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file.with_suffix(".lock"))
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except (OSError, NotImplementedError):
-        yield
-        return
+    except NotImplementedError:
+        pass
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(
-            missing_ok=True
-        )  # one who waits for it looks into the store again, at worst in vain
-        lock.release()
+        if lock.is_locked:  # who waits for it then looks into the store
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
 
 def _link(file: Path, to: Path) -> None:

@@ -1,6 +1,8 @@
+import errno
 import os
 import threading
 
+import pytest
 import torch
 
 from paser_opt.cache import evict, stored
@@ -51,13 +53,21 @@ def test_of_several_that_want_a_stage_at_once_one_makes_it(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"], "no lock stays behind"
 
 
-def test_where_the_file_system_knows_no_locks_a_stage_is_made_without(tmp_path, monkeypatch):
+@pytest.mark.parametrize("answer", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError()])
+def test_where_the_file_system_knows_no_locks_a_stage_is_made_without(answer, tmp_path, monkeypatch):
     class Refused(artifacts.FileLock):
         def acquire(self, *args, **kwargs):
-            raise OSError("no locks available")
+            raise answer
 
     monkeypatch.setattr(artifacts, "FileLock", Refused)
     assert not ArtifactStore(tmp_path).get_or_make("a", lambda: (TENSORS, {})).cached
+    assert ArtifactStore(tmp_path).get("a") is not None
+
+
+def test_a_store_that_cannot_be_written_to_says_so_before_anything_trains(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        ArtifactStore(tmp_path / "file").get_or_make("a", lambda: pytest.fail("training began"))
 
 
 def test_the_key_changes_with_anything_it_is_made_from(tmp_path):
