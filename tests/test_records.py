@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from paser_opt.errors import RunError
@@ -35,6 +37,40 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         write_bytes(tmp_path / "x", "text")  # type: ignore[arg-type]
     assert (tmp_path / "x").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_an_interrupt_at_any_line_leaves_the_old_file_or_the_new_one_and_no_other(tmp_path):
+    path = tmp_path / "x"
+
+    def interrupted(at: int) -> bool:
+        """Write, with a Ctrl-C at the start of the ``at``-th line of the writer; False where it has fewer."""
+        left = at
+
+        def line(_frame, event, _argument):
+            nonlocal left
+            if event == "line":
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+            return line
+
+        path.write_bytes(b"old")
+        sys.settrace(lambda frame, _event, _argument: line if frame.f_code is write_bytes.__code__ else None)
+        try:
+            write_bytes(path, b"new")
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    at = 1
+    while interrupted(at):
+        assert [one.name for one in tmp_path.iterdir()] == ["x"], at
+        assert path.read_bytes() in (b"old", b"new"), at
+        at += 1
+    assert at > 8
+    assert path.read_bytes() == b"new"
 
 
 def test_front_and_hypervolume_by_hand():
