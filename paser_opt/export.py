@@ -111,6 +111,7 @@ def _manifest(record: RunRecord, trial: TrialRecord, digests: dict[str, str]) ->
         fitted=fitted,
         mask_values=_mask_values(record.study, fitted),
         scores=[Score(split=one.split, iou=one.iou, low=one.iou_low, high=one.iou_high) for one in evaluations],
+        most_patches=[max(each) for each in zip(*trial.val.patches, strict=True)][1:] if trial.val else [],
         latency_s=evaluations[-1].cost.latency_s,
         device=record.study.device,
         versions=versions("paser-opt", "torch", "onnxruntime"),

@@ -21,7 +21,7 @@ from .errors import ConfigError, DataError, RunError
 from .images import extent, overlap, read_image
 from .onnx_session import open_session
 
-__all__ = ["Prediction", "Predictor", "TimeBudget"]
+__all__ = ["Prediction", "Predictor", "TimeBudget", "capped"]
 
 _CALIBRATIONS = 5
 
@@ -36,7 +36,7 @@ class Prediction:
 
     mask: Mask  # (H, W) class indices, OUTSIDE where the image was cropped
     route: Patches  # (P,) model of each patch
-    wanted: Patches  # (P,) what the policy chose; differs from ``route`` only under a budget
+    wanted: Patches  # (P,) what the policy chose; differs from ``route`` only under a budget or a cap
     seconds: dict[str, float] = field(default_factory=dict)
     """wall time of each step"""
 
@@ -70,13 +70,19 @@ class Predictor:
             )
         return image
 
-    def __call__(self, image: Pixels, *, budget_s: float | None = None, route: Patches | None = None) -> Prediction:
+    def __call__(
+        self, image: Pixels, *, budget_s: float | None = None, cap: bool = False, route: Patches | None = None
+    ) -> Prediction:
         """One image (C, H, W) in [0, 1]. Under a budget, the patches the policy is least sure to send on stay with
-        f_0, until the time measured for the rest on this machine keeps it. ``route`` (P,), if given, is taken
-        instead of the policy's choice.
+        f_0, until the time measured for the rest on this machine keeps it; under a cap, until no model has more than
+        in any image of val. ``route`` (P,), if given, is taken instead of the policy's choice.
 
-        Raises ConfigError for a budget that the screen, the policy, splitting and stitching alone exceed.
+        Raises ConfigError for a budget that the screen, the policy, splitting and stitching alone exceed, and
+        RunError for a cap that the bundle does not know.
         """
+        if cap and not self.manifest.most_patches:
+            raise RunError("this bundle's run did not keep what images of val sent on, so there is no cap to hold: "
+                           "search anew and export again, or give a budget of time")  # fmt: skip
         budget = self._calibrated(budget_s) if budget_s is not None else None
         size = (self.manifest.height, self.manifest.width)
         inside, placed = overlap(image.shape[1:], size)
@@ -92,8 +98,10 @@ class Predictor:
         wanted = action[0]
         if route is None:
             route = wanted
+        if cap:
+            route = capped(route, confidence[0], self.manifest.most_patches)
         if budget is not None and budget_s is not None:
-            route = budget.keep(wanted, confidence[0], budget_s)
+            route = budget.keep(route, confidence[0], budget_s)
         clock.lap("policy")
         (tiles,) = self._run["split"](labels)
         clock.lap("split")
@@ -150,6 +158,15 @@ class Predictor:
 
         curves = [[0.0, *(_median_s(refine(model, n)) for n in points)] for model in range(1, self._models)]
         return TimeBudget(sum(_median_s(call) for call in fixed), [0, *points], curves)
+
+
+def capped(wanted: Patches, confidence: npt.NDArray[np.float32], most: Sequence[int]) -> Patches:
+    """``wanted`` (P,) with at most ``most`` patches sent to each of f_1 …, the surest by ``confidence`` (P,)."""
+    order = np.argsort(-confidence, kind="stable")
+    route = wanted.copy()
+    for model, count in enumerate(most, start=1):
+        route[order[wanted[order] == model][count:]] = 0
+    return route
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from paser_opt.errors import ConfigError, DataError, RunError
 from paser_opt.export import _mask_values, export_bundle, stored_pipeline
 from paser_opt.images import mask_picture
 from paser_opt.models import build_policy, build_unet
-from paser_opt.predict import Predictor, TimeBudget
+from paser_opt.predict import Predictor, TimeBudget, capped
 from paser_opt.progress import Silent
 from paser_opt.records import STEPS, Cost, DataSummary, Evaluation, Quantity, RunRecord, TrialRecord
 from paser_opt.routing import RoutedPipeline, Screen
@@ -38,7 +39,13 @@ def pipeline_config(channels: int = 1, **fields: object) -> PipelineConfig:
     return PipelineConfig(models=sizes, **({"grid": (2, 3), "seed": 3} | fields))  # type: ignore[arg-type]
 
 
-def make_run(folder: Path, config: PipelineConfig, *, data: DataConfig = DataConfig()) -> RunFolder:  # noqa: B008
+def make_run(
+    folder: Path,
+    config: PipelineConfig,
+    *,
+    data: DataConfig = DataConfig(),  # noqa: B008
+    patches: Sequence[list[int]] = (),
+) -> RunFolder:
     """A run with one complete trial of random weights, in the files a search would leave."""
     run, store = RunFolder(folder), ArtifactStore(folder / "artifacts")
     channels = config.models[0].in_channels
@@ -55,7 +62,7 @@ def make_run(folder: Path, config: PipelineConfig, *, data: DataConfig = DataCon
     cost = Cost(macs=1, paper_macs=1, latency_s=Quantity(value=0.01, how="predicted"), energy_j=missing,
                 memory_bytes=missing)  # fmt: skip
     val = Evaluation(split="val", images=1, iou=0.5, iou_low=0.4, iou_high=0.6, image_iou=0.5, class_iou=[],
-                     per_image=[], usage=[1, 0, 0], cost=cost)  # fmt: skip
+                     per_image=[], usage=[1, 0, 0], patches=list(patches), cost=cost)  # fmt: skip
     space = Space(models=tuple(ModelSpace(base=(4,), depth=(1,)) for _ in range(3)))
     RunRecord(
         steps=STEPS, study=Study(name="made", space=space, data=data), created="", finished=True,
@@ -68,6 +75,7 @@ def make_run(folder: Path, config: PipelineConfig, *, data: DataConfig = DataCon
 
 
 def picture(path: Path, *, height: int = H, width: int = W, channels: int = 1, seed: int = 0) -> Path:
+    path.parent.mkdir(exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height // 5 + 1, width // 5 + 1, 3), dtype=np.uint8)
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
     (image if channels == 3 else image.convert("L")).save(path)
@@ -298,6 +306,41 @@ def test_a_model_of_another_pipeline_is_one_line(copied: Path, size: tuple[int, 
     with pytest.raises(RunError, match=words) as caught:
         Predictor(copied)(np.zeros((1, H, W), dtype=np.float32), route=np.ones(6, dtype=np.int64))
     assert "\n" not in str(caught.value)
+
+
+def test_a_cap_keeps_the_surest_by_hand() -> None:
+    wanted = np.array([1, 2, 0, 1, 1, 2])
+    confidence = np.array([0.6, 0.5, 0.99, 0.7, 0.7, 0.9], dtype=np.float32)
+    for most, route in (
+        ((2, 1), [0, 0, 0, 1, 1, 2]),
+        ((1, 2), [0, 2, 0, 1, 0, 2]),  # of two equally sure the first
+        ((0, 9), [0, 2, 0, 0, 0, 2]),
+        ((3, 2), wanted.tolist()),
+    ):
+        assert capped(wanted, confidence, most).tolist() == route
+    assert wanted.tolist() == [1, 2, 0, 1, 1, 2]
+
+
+def test_a_bundle_knows_what_val_sent_on_and_holds_images_to_it(tmp_path: Path, paser_opt) -> None:  # type: ignore[no-untyped-def]
+    run = make_run(tmp_path / "run", pipeline_config(), patches=[[4, 1, 1], [5, 0, 1], [6, 0, 0]])
+    assert export_bundle(run, 2, tmp_path / "bundle", progress=Silent()).most_patches == [1, 1]
+    for seed in range(4):
+        picture(tmp_path / "photos" / f"{seed}.png", seed=seed)
+    command = ["predict", tmp_path / "bundle", tmp_path / "photos", "--out", tmp_path / "masks"]
+    free, held = (json.loads(paser_opt(*command, "--json", *more).stdout)["images"] for more in ([], ["--cap"]))
+    assert any(one["beyond_val"] for one in free)
+    for before, after in zip(free, held, strict=True):
+        assert before["patches"] == before["wanted"] == after["wanted"] and before["held_back"] == 0
+        assert before["beyond_val"] == after["beyond_val"] == (max(before["patches"][1:]) > 1)
+        assert after["patches"][1:] == [min(one, 1) for one in before["patches"][1:]]
+        assert after["held_back"] == sum(before["patches"][1:]) - sum(after["patches"][1:])
+    many = sum(one["beyond_val"] for one in free)
+    assert f"{many} of 4 images want more patches sent on than any image of val" in paser_opt(*command).stderr
+    older = make_run(tmp_path / "older", pipeline_config())
+    assert export_bundle(older, 2, tmp_path / "old", progress=Silent()).most_patches == []
+    failed = paser_opt("predict", tmp_path / "old", tmp_path / "photos", "--out", tmp_path / "other", "--cap")
+    assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1), failed.stderr
+    assert "no cap to hold" in failed.stderr and not (tmp_path / "other").exists()
 
 
 def test_the_commands(tmp_path: Path, paser_opt) -> None:  # type: ignore[no-untyped-def]

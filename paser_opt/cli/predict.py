@@ -23,6 +23,9 @@ def command(
     budget_ms: Annotated[
         float | None, typer.Option(min=0.001, help="Milliseconds an image may take: fewer patches are sent on.")
     ] = None,
+    cap: Annotated[
+        bool, typer.Option("--cap", help="Send no more patches of an image on than any image of val did.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     json: Json = False,
     quiet: Quiet = False,
@@ -43,15 +46,15 @@ def command(
     budget_s = None if budget_ms is None else budget_ms / 1e3
     rows = []
     for path, mask in _progress(list(masks.items()), quiet=quiet or json):
-        prediction = predictor(predictor.read(path), budget_s=budget_s)
+        prediction = predictor(predictor.read(path), budget_s=budget_s, cap=cap)
         _write(mask, prediction, predictor)
         rows.append(_row(path, mask, prediction, predictor))
     if json:
-        answer = {"budget_s": budget_s, "within_budget": _within(rows, budget_s), "threads": threads,
+        answer = {"budget_s": budget_s, "within_budget": _within(rows, budget_s), "cap": cap, "threads": threads,
                   "steps": _summary(rows), "images": rows}  # fmt: skip
         typer.echo(jsonlib.dumps(answer, indent=1))
     elif not quiet:
-        _print(rows, budget_s, out)
+        _print(rows, budget_s, cap, out)
 
 
 def _files(images: list[Path], out: Path) -> dict[Path, Path]:
@@ -91,11 +94,14 @@ def _write(path: Path, prediction: Prediction, predictor: Predictor) -> None:
 
 
 def _row(path: Path, mask: Path, prediction: Prediction, predictor: Predictor) -> dict[str, Any]:
-    models = len(predictor.manifest.pipeline.models)
+    models, most = len(predictor.manifest.pipeline.models), predictor.manifest.most_patches
+    wanted = [int((prediction.wanted == model).sum()) for model in range(models)]
     return {
         "image": str(path),
         "mask": str(mask),
         "patches": [int((prediction.route == model).sum()) for model in range(models)],
+        "wanted": wanted,
+        "beyond_val": any(each > limit for each, limit in zip(wanted[1:], most, strict=True)) if most else None,
         "held_back": int((prediction.route != prediction.wanted).sum()),
         "seconds": prediction.seconds,
         "total_s": prediction.total_s,
@@ -126,7 +132,7 @@ def _progress(masks: list[tuple[Path, Path]], *, quiet: bool) -> Any:
     return track(masks, "predict", console=console, disable=quiet or not console.is_terminal)
 
 
-def _print(rows: list[dict[str, Any]], budget_s: float | None, out: Path) -> None:
+def _print(rows: list[dict[str, Any]], budget_s: float | None, cap: bool, out: Path) -> None:
     from rich.table import Table
 
     from .live import console, figure
@@ -140,6 +146,12 @@ def _print(rows: list[dict[str, Any]], budget_s: float | None, out: Path) -> Non
                       share)  # fmt: skip
     console.print(table)
     if budget_s is not None:
-        inside, held = _within(rows, budget_s), sum(row["held_back"] for row in rows)
-        console.print(f"within {figure('latency', budget_s)}: {inside} of {len(rows)} images; {held} patches held back")
+        console.print(f"within {figure('latency', budget_s)}: {_within(rows, budget_s)} of {len(rows)} images")
+    if budget_s is not None or cap:
+        console.print(f"patches held back: {sum(row['held_back'] for row in rows)}")
+    if beyond := sum(bool(row["beyond_val"]) for row in rows):
+        console.print(
+            f"{beyond} of {len(rows)} images want more patches sent on than any image of val: they may be unlike those "
+            f"the models know{'' if cap else '; --cap holds them to that'}"
+        )
     console.print(f"masks: [bold]{out}[/bold]", soft_wrap=True)

@@ -2,7 +2,7 @@
 
 A route that spends more where it is unsure can hide a drop in IoU, so the shift in usage and in cost stands beside it,
 and beside the pipeline a random route with exactly the usage that the pipeline has on the same corrupted images, and
-the pipeline under a cap: what `predict --budget-ms` does, the budget being the dearest image of val. Where the study's
+the pipeline under a cap: what `predict --cap` does, no more patches sent on than in any image of val. Where the study's
 own images are corrupted, another corruption takes the place of theirs.
 """
 
@@ -18,7 +18,7 @@ from ..compare.outcome import cost_of, iou_of
 from ..compare.statistics import Statistic, compared, estimated
 from ..data import Part, SegmentationData
 from ..data.corruptions import CORRUPTIONS, corrupt
-from ..predict import TimeBudget
+from ..predict import capped
 from ..train import Table
 from ..train.table import everywhere, screened, with_context
 from .base import Sample, Subject, less, point, sent_on, twin
@@ -27,7 +27,7 @@ from .records import Cell, Column, Findings, Sheet
 __all__ = ["SEVERITIES", "corrupted", "run"]
 
 SEVERITIES = (1, 3, 5)
-CAPPED = "pipeline, no image dearer than any of val"
+CAPPED = "pipeline, no more sent on than in any image of val"
 PIPELINE, RANDOM, LARGEST, SMALLEST = "pipeline", "random route, same usage", "f_m everywhere", "f_0 everywhere"
 AS_TRAINED = ("none", 0)
 """The test images as they are."""
@@ -46,8 +46,8 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     unseen = [shift for shift in shifts[1:] if shift[0] not in seen]
     notes = [
         "Drop: share of the IoU on the test images as they are that is lost, each route against itself.",
-        "No image dearer than any of val: the patches the policy is surest to send on are, while they take no longer "
-        "than in val's dearest image; `predict --budget-ms` holds a budget so.",
+        "No more sent on than in any image of val: of an image's patches only those that the policy is surest of, at "
+        "most as many to each model as the image of val that sent it most; `predict --cap` does so.",
         f"Random: {RANDOM} on the same corrupted images, expectation over draws; it spends what the pipeline spends.",
         "Sent on: share of patches that f_0 does not keep. Latency: predicted from the profile, mean of an image.",
     ]
@@ -77,17 +77,14 @@ def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str,
     changed = own.corruption or own.standardise != "dataset"
     clean = subject.pipeline.data(subject.seed, corruption=(), standardise="dataset") if changed else bench.data
     bench.progress.stage(f"corrupted test images, seed {subject.seed}", len(shifts))
-
-    costs = subject.costs
-    curves = costs.rising["latency"][1:].tolist()  # of f_1 … at 0 … P patches
-    budget = TimeBudget(costs.least(costs.plan.policy).latency_s.value or 0.0, range(len(curves[0])), curves)
-    val = subject.trained.tables("val")
-    most_s = point(costs, val, subject.trained.route(val)).costs["latency"].max().item() * (1 + 1e-9)
+    on_val = subject.trained.route(subject.trained.tables("val"))
+    most = [int((on_val == model).sum(dim=1).max()) for model in range(1, len(subject.trained.models))]
     found = {}
     for done, (kind, severity) in enumerate(shifts, start=1):
         table = _table(subject, clean, kind, severity)
         route = subject.trained.route(table)
-        cap = capped(route, _confidence(subject, table), budget, most_s)
+        pairs = zip(route.numpy(), _confidence(subject, table).numpy(), strict=True)
+        cap = torch.stack([torch.from_numpy(capped(wanted, sure, most)) for wanted, sure in pairs])
         ends = {name: torch.full_like(route, model) for name, model in
                 ((LARGEST, len(subject.trained.models) - 1), (SMALLEST, 0))}  # fmt: skip
         found[kind, severity] = {
@@ -98,15 +95,6 @@ def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str,
         }
         bench.progress.advance(done, f"{kind} {severity}")
     return found
-
-
-def capped(route: torch.Tensor, confidence: torch.Tensor, budget: TimeBudget, most_s: float) -> torch.Tensor:
-    """Routes (N, P) of images that may take at most ``most_s`` each, by the rule of ``predict --budget-ms``.
-
-    ``confidence`` (N, P) is the policy's in its choice.
-    """
-    pairs = zip(route.numpy(), confidence.numpy(), strict=True)
-    return torch.stack([torch.from_numpy(budget.keep(wanted, sure, most_s)) for wanted, sure in pairs])
 
 
 @torch.inference_mode()

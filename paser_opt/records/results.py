@@ -75,6 +75,9 @@ class Evaluation(Record):
     class_iou: list[float | None]
     per_image: list[float]
     usage: list[float] = Field(description="share of patches kept by f_0 … f_m")
+    patches: list[list[int]] = Field(
+        default_factory=list, description="patches of f_0 … f_m, image by image; [] in runs of older versions"
+    )
     cost: Cost
     random: Versus | None = Field(None, description="against a random route with exactly the same usage")
     oracle_iou: float | None = Field(None, description="the best route by the same reward, λ and cost, labels known")

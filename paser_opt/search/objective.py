@@ -223,6 +223,7 @@ def evaluation(trained: Trained, priced: Priced, bench: Workshop, split: Literal
         class_iou=[None if torch.isnan(one) else one.item() for one in each],
         per_image=image_iou(matrices).tolist(),
         usage=(counts.sum(dim=0) / counts.sum()).tolist(),
+        patches=counts.tolist(),
         cost=predict(priced.entries, priced.plan, counts.numpy()),
         random=Versus(
             baseline="random route with the same usage",

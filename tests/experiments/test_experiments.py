@@ -16,7 +16,7 @@ from paser_opt.data import load
 from paser_opt.errors import RunError
 from paser_opt.experiments import NAMES
 from paser_opt.experiments.ablation import FULL, ablated, variant
-from paser_opt.experiments.adaptability import AS_TRAINED, SEVERITIES, capped, corrupted
+from paser_opt.experiments.adaptability import AS_TRAINED, SEVERITIES, corrupted
 from paser_opt.experiments.adaptability import _each as each_shift
 from paser_opt.experiments.base import Sample, point, retrained, subject, twin
 from paser_opt.experiments.cost_kinds import believed_latency_s
@@ -24,7 +24,6 @@ from paser_opt.experiments.mc_samples import SAMPLES, compared_samples
 from paser_opt.experiments.page import experiment_page
 from paser_opt.experiments.records import ExperimentRecord
 from paser_opt.experiments.runner import EXPERIMENTS, run_experiments
-from paser_opt.predict import TimeBudget
 from paser_opt.records import read_record
 from paser_opt.report.choice import chosen_trial
 from paser_opt.search.pipelines import trial_pipeline
@@ -109,21 +108,6 @@ def test_contrast_is_nothing_to_images_standardised_by_their_own_mean_and_std():
     clean = load(DataConfig(count=10, size=(32, 32)))
     own = load(DataConfig(count=10, size=(32, 32), standardise="image"))
     assert torch.allclose(corrupted(own, clean, "contrast", 5, seed=0).images, own.test.images, atol=1e-3)
-
-
-def test_a_cap_keeps_the_surest_by_hand():
-    route = torch.tensor([[1, 2, 0, 1], [0, 1, 1, 0], [2, 2, 2, 2]])
-    confidence = torch.tensor([[0.6, 0.9, 0.99, 0.7], [0.9, 0.8, 0.7, 0.9], [0.9, 0.8, 0.7, 0.6]])
-
-    # 10 whatever is sent, 0.7 a patch to f_1, 3 a patch to f_2
-    budget = TimeBudget(10.0, range(65), [[0.7 * n for n in range(65)], [3.0 * n for n in range(65)]])
-    # 3 for the surest, 0.7 for the next. Two of 0.7. One of 3, and the next would make 6.
-    assert capped(route, confidence, budget, 14.0).tolist() == [[0, 2, 0, 1], [0, 1, 1, 0], [2, 0, 0, 0]]
-    assert capped(route, confidence, budget, 10.0).eq(0).all()
-    for count in range(1, 65):  # what takes exactly as long as may be is whole
-        assert (
-            capped(torch.ones(1, count, dtype=torch.long), torch.rand(1, count), budget, 10 + 0.7 * count).eq(1).all()
-        )
 
 
 def points(right: list[int], latency_s: float = 1.0) -> Points:
