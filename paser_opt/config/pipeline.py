@@ -50,7 +50,7 @@ class PolicyConfig(Config):
     )
     width: int = Field(24, ge=4, le=256, description="pooled: channels inside")
     stride: int = Field(
-        4,
+        8,
         ge=1,
         le=16,
         description="pooled, priced: side of the cells they see a patch in, px; at most 16 x 16 cells",

@@ -6,7 +6,7 @@ A new one is a file here with a class that keeps to :class:`Router`, and its ent
 from .always import AlwaysRouter
 from .base import Goal, Router, Routes, charge_once, mean_reward
 from .entropy import EntropyRouter
-from .features import FEATURES, Describe, patch_means
+from .features import FEATURES, STRIDE, Describe, patch_means
 from .idk import CascadeRouter
 from .margin import MarginRouter
 from .oracle import BudgetOracle, OracleRouter, budget_route
@@ -19,6 +19,7 @@ from .topk import TopKRouter
 
 __all__ = [
     "FEATURES",
+    "STRIDE",
     "TEMPERATURES",
     "AlwaysRouter",
     "BudgetOracle",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import Grid
+from ..config import Grid, PolicyConfig
 from ..patches import sampled
 
 __all__ = ["FEATURES", "STRIDE", "Describe", "Features", "patch_means"]
@@ -15,7 +15,7 @@ __all__ = ["FEATURES", "STRIDE", "Describe", "Features", "patch_means"]
 Features = dict[str, Tensor]
 """Name → mean over each patch (N, P, channels of the map)."""
 
-STRIDE = 4
+STRIDE = PolicyConfig().stride
 """Least side of the cells of which one pixel is read: rules are given what policies get by default, as cheaply."""
 
 

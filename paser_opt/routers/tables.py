@@ -86,6 +86,7 @@ def labelled(
         part=part_name,
         config=trained.config.model_dump(mode="json"),
         policies=[policy.model_dump() for policy in policies],
+        stride=STRIDE,
         device=next(trained.models[0].parameters()).device.type,  # as the tables beside it
     )
 

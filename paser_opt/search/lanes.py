@@ -21,6 +21,7 @@ from ..models import PricedPolicy
 from ..patches import CELLS
 from ..records import STEPS
 from ..routers import (
+    STRIDE,
     AlwaysRouter,
     BudgetOracle,
     CascadeRouter,
@@ -318,7 +319,7 @@ class Scorer:
             return self._steps[ENTROPY]
         data, (rows, columns) = self.bench.data, self.config.grid
         models = len(self.config.models)
-        seen = f"m{models} k{data.classes} c{data.channels} g{rows}x{columns} {CELLS}cells"
+        seen = f"m{models} k{data.classes} c{data.channels} g{rows}x{columns} {CELLS}cells{STRIDE}"
         image = torch.randn(1, data.channels, data.height, data.width, device=self.bench.cost_device)
         chance = torch.softmax(torch.randn(1, data.classes, *image.shape[2:], device=image.device), dim=1)
         load = Workload(

@@ -25,10 +25,10 @@ def test_every_feature_by_hand(monkeypatch):
 
 
 def test_one_pixel_of_a_cell_stands_for_it():
-    sure = torch.full((1, 1, 8, 8), 0.5)
-    for (row, column), value in zip([(2, 2), (2, 5), (5, 2), (5, 5)], [0.9, 0.8, 0.7, 0.6], strict=True):
+    sure = torch.full((1, 1, 16, 16), 0.5)
+    for (row, column), value in zip([(4, 4), (4, 11), (11, 4), (11, 11)], [0.9, 0.8, 0.7, 0.6], strict=True):
         sure[..., row, column] = value
-    entropy = Describe((1, 1), ("entropy",))(torch.zeros(1, 1, 8, 8), torch.cat([sure, 1 - sure], dim=1))["entropy"]
+    entropy = Describe((1, 1), ("entropy",))(torch.zeros(1, 1, 16, 16), torch.cat([sure, 1 - sure], dim=1))["entropy"]
     assert entropy.item() == pytest.approx((h(0.9) + h(0.8) + h(0.7) + h(0.6)) / 4)
 
 
