@@ -1,9 +1,10 @@
-"""What patches.py does in every image, each against the plain way to write it, as ratios of medians in one run.
+"""What every image goes through besides convolutions, against the plain way to write it: ratios of medians in one run.
 
     python benchmarks/patch_kernels.py [--rounds 200]
 
-One thread, in torch and, where it says so, on ONNX Runtime. Rivals: labels by ``argmax`` and by a masked fill; cells by
-two gathers, their places made each time; means of rows by pooling.
+One thread, in torch and, where it says so, on ONNX Runtime. Rivals: labels by ``argmax`` and by a masked fill;
+probabilities, of a quarter of the pixels a side, by ``softmax``; cells by two gathers, their places made each time;
+means of rows by pooling.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paser_opt.config import Device
+from paser_opt.config import Device, PolicyConfig
 from paser_opt.cost import runtime_for
+from paser_opt.models.uncertainty import class_probability
 from paser_opt.patches import cell_size, hard_labels, row_moments, sampled
 
-SIZES = ((10, 256, 8), (3, 1024, 8))
+SIZES = ((2, 512, 16), (3, 1024, 16), (10, 256, 8))
 """(classes, pixels a side, patches a side)"""
-STRIDE = 4
+STRIDE = PolicyConfig().stride
 
 
 def main() -> None:
@@ -40,8 +42,18 @@ def main() -> None:
                 "masked fill": lambda s=scores: filled(s),
                 "argmax": lambda s=scores: s.argmax(dim=1).to(torch.uint8),
             }, rounds)  # fmt: skip
-            deployed = {"hard_labels": session(hard_labels, scores), "masked fill": session(filled, scores)}
+            deployed = {
+                "hard_labels": session(hard_labels, scores),
+                "masked fill": session(filled, scores),
+                "argmax": session(lambda s: s.argmax(dim=1).to(torch.uint8), scores),
+            }
             report("labels on ONNX Runtime", deployed, rounds)
+            coarse = scores[..., ::4, ::4].contiguous()
+            deployed = {
+                "class_probability": session(class_probability, coarse),
+                "softmax": session(lambda s: torch.softmax(s, dim=1), coarse),
+            }
+            report("probabilities on ONNX Runtime", deployed, rounds)
             report("one pixel a cell", {
                 "sampled": lambda s=scores, g=grid: sampled(s, g, STRIDE),
                 "two gathers": lambda s=scores, g=grid: gathered(s, g),

@@ -190,10 +190,12 @@ def hard_labels(scores: Tensor) -> Tensor:
     """The class with the highest score, the first of equals: (N, K, H, W) → (N, H, W) uint8.
 
     On a CPU torch's ``argmax`` over a strided dimension takes many times as long as this loop over classes, and a
-    masked fill of bytes longer than their maximum; ONNX Runtime's ArgMax takes less than the loop does there
-    (benchmarks/patch_kernels.py).
+    masked fill of bytes longer than their maximum; ONNX Runtime's ArgMax takes less than the loop does there, and
+    for two classes a comparison less still (benchmarks/patch_kernels.py).
     """
     if torch.onnx.is_in_onnx_export():
+        if scores.shape[1] == 2:
+            return (scores[:, 1] > scores[:, 0]).to(torch.uint8)
         return scores.argmax(dim=1).to(torch.uint8)  # the first of equals, by ONNX's definition too
     best, labels = scores[:, 0], torch.zeros_like(scores[:, 0], dtype=torch.uint8)
     for label in range(1, scores.shape[1]):

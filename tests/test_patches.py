@@ -70,12 +70,13 @@ def test_hard_labels_are_the_argmax_and_the_first_of_equals():
     assert hard_labels(torch.zeros(1, 3, 2, 2)).tolist() == [[[0, 0], [0, 0]]]
 
 
-def test_hard_labels_are_the_same_on_onnx_runtime():
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_hard_labels_are_the_same_on_onnx_runtime(classes):
     class Labels(torch.nn.Module):
         def forward(self, scores):
             return hard_labels(scores)
 
-    scores = torch.randint(0, 3, (2, 5, 7, 8)).float()  # many are equal
+    scores = torch.randint(0, 3, (2, classes, 7, 8)).float()  # many are equal
     run = runtime_for(Device(name="here", local=True, runtime="onnx"), torch.device("cpu"))(Labels(), [(scores,)])
     found = torch.as_tensor(run(scores))
     assert found.dtype == torch.uint8 and torch.equal(found, hard_labels(scores))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .unet import UNet
 
-__all__ = ["FixedDropout", "MonteCarlo"]
+__all__ = ["FixedDropout", "MonteCarlo", "class_probability"]
 
 TILE = 32
 """Pixels after which a mask repeats: it stays small in a bundle, whatever the size of the images."""
@@ -47,10 +47,25 @@ class MonteCarlo(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         passes = images.repeat(self.samples, 1, 1, 1) if self.samples else images
-        probability = torch.softmax(self.model.coarse(passes).float(), dim=1)  # (S·N, K, h, w)
+        probability = class_probability(self.model.coarse(passes).float())  # (S·N, K, h, w)
         if self.samples:
             probability = probability.reshape(self.samples, -1, *probability.shape[1:]).mean(dim=0)
         return self.model.full(probability, images)
+
+
+def class_probability(logits: Tensor) -> Tensor:
+    """Softmax over the classes of (N, K, h, w). ONNX Runtime's takes several times as long over a dimension that is
+    not the last as its parts do, one class after the other (benchmarks/patch_kernels.py)."""
+    if not torch.onnx.is_in_onnx_export():
+        return torch.softmax(logits, dim=1)
+    highest, *others = torch.split(logits, 1, dim=1)
+    for one in others:
+        highest = torch.maximum(highest, one)
+    power = (logits - highest).exp()
+    total, *others = torch.split(power, 1, dim=1)
+    for one in others:
+        total = total + one
+    return power * (1 / total)
 
 
 def _with_masks(model: UNet, samples: int, seed: int) -> UNet:

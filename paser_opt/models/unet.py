@@ -91,10 +91,11 @@ class UNet(nn.Module):
 
     def coarse(self, images: Tensor) -> Tensor:
         """Logits at the scale that the network works at: (N, C, H, W) → (N, classes, ⌈H·scale⌉, ⌈W·scale⌉)."""
-        height, width = images.shape[-2:]
         shrink = round(1 / self.config.scale)
         if shrink > 1:  # the edge is repeated up to a multiple, so that the logits line up with the pixels
-            images = F.pad(images, (0, -width % shrink, 0, -height % shrink), mode="replicate")
+            height, width = int(images.shape[-2]), int(images.shape[-1])
+            if height % shrink or width % shrink:  # an exported model copies all to add nothing, and to crop nothing
+                images = F.pad(images, (0, -width % shrink, 0, -height % shrink), mode="replicate")
             images = F.avg_pool2d(images, shrink)
         x = self.entry(self.stem(images))  # (N, base, h, w)
         skips = [x]
@@ -118,7 +119,7 @@ class UNet(nn.Module):
 
     def full(self, maps: Tensor, images: Tensor) -> Tensor:
         """Maps of :meth:`coarse` at the size of ``images`` (…, H, W)."""
-        height, width = images.shape[-2:]
+        height, width = int(images.shape[-2]), int(images.shape[-1])
         shrink = round(1 / self.config.scale)
         if shrink > 1:
             if self.training:
@@ -126,7 +127,9 @@ class UNet(nn.Module):
                 maps = enlarged(maps, size, align_corners=False)
             else:
                 maps = F.interpolate(maps, scale_factor=shrink, mode="bilinear", align_corners=False)
-        return maps[..., :height, :width].contiguous()  # what cuts patches out of it would copy all, each time
+        if height % shrink or width % shrink:
+            maps = maps[..., :height, :width]
+        return maps.contiguous()  # what cuts patches out of it would copy all, each time
 
 
 def smallest_extent(config: UNetConfig) -> int:

@@ -211,7 +211,7 @@ class GalleryItem(Record):
     iou: float
 
 
-STEPS = "v5"
+STEPS = "v6"
 """What the steps of a pipeline compute, and how: raised when one comes to compute something else, or to take another
 time, so that what was measured, trained or scored before is not taken for it. Stands in the keys of profiles and in
 runs."""

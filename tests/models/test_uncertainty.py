@@ -1,10 +1,13 @@
+import onnx
 import pytest
 import torch
 from torch import nn
 
-from paser_opt.config import UNetConfig
+from paser_opt.config import Device, UNetConfig
+from paser_opt.cost import runtime_for
+from paser_opt.cost.runtimes.onnx import export_onnx
 from paser_opt.models import MonteCarlo, build_unet
-from paser_opt.models.uncertainty import TILE, FixedDropout
+from paser_opt.models.uncertainty import TILE, FixedDropout, class_probability
 
 IMAGE = torch.randn(2, 1, 40, 72, generator=torch.Generator().manual_seed(0))
 
@@ -17,6 +20,28 @@ def model(rate: float = 0.5):
 def test_no_samples_is_one_deterministic_pass():
     net = model()
     assert torch.equal(MonteCarlo(net, 0, seed=1)(IMAGE), torch.softmax(net(IMAGE), dim=1))
+
+
+class Probability(nn.Module):
+    def forward(self, logits):
+        return class_probability(logits)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 11])
+def test_probabilities_are_the_same_on_onnx_runtime_however_large_the_logits(classes):
+    logits = torch.randn(2, classes, 5, 6, generator=torch.Generator().manual_seed(0)).double().mul(3e4).float()
+    logits[:, :, 0] /= 1e5
+    run = runtime_for(Device(name="here", local=True, runtime="onnx"), torch.device("cpu"))(Probability(), [(logits,)])
+    assert torch.allclose(torch.as_tensor(run(logits)), torch.softmax(logits, dim=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "cropped"), [((40, 72), False), ((37, 72), True)], ids=["divides", "does not"])
+def test_an_exported_pass_adds_and_crops_nothing_where_the_scale_divides_the_image(size, cropped):
+    """Each would copy the whole image."""
+    net = build_unet(UNetConfig(base=4, depth=1, norm="batch", dropout=0.5, scale=0.25), seed=0).eval()
+    nodes = onnx.load_from_string(export_onnx(MonteCarlo(net, 0, seed=0), [(torch.randn(1, 1, *size),)])).graph.node
+    kinds = [one.op_type for one in nodes]
+    assert ("Pad" in kinds, kinds[-1]) == ((True, "Slice") if cropped else (False, "Resize"))
 
 
 @torch.inference_mode()
