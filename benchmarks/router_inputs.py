@@ -1,8 +1,8 @@
 """Which inputs and which images tell best what a patch gains: rankings of test patches at equal numbers of patches.
 
-Ridge regression of the gain, as priced gains are fitted (train/priced.py), on what the policy sees, with f_0's own
-features beside it, and from more images; against entropy, random routes, and hindsight. Deciding is taken as free.
-Pipelines of two models only: then a ranking is a router.
+Ridge regression of the gain, as priced gains are fitted (train/priced.py), on what the policy sees, in cells of several
+sizes, with f_0's own features beside it, and from more images; against entropy, random routes, and hindsight. Deciding
+is taken as free. Pipelines of two models only: then a ranking is a router.
 
     python benchmarks/router_inputs.py RUN … [--seeds 5]
 
@@ -23,11 +23,11 @@ from torch import Tensor
 
 from paser_opt.catalog import load_device
 from paser_opt.cli.live import watching
-from paser_opt.config import Grid
+from paser_opt.config import Grid, PolicyConfig
 from paser_opt.data import Part
-from paser_opt.evaluate import class_iou
+from paser_opt.evaluate import class_iou, image_probability
 from paser_opt.experiments.sheets import markdown_table
-from paser_opt.models import PricedPolicy, UNet
+from paser_opt.models import PricedPolicy, UNet, build_policy
 from paser_opt.progress import Progress
 from paser_opt.records import write_text
 from paser_opt.report.choice import routing_trial
@@ -36,7 +36,8 @@ from paser_opt.search.pipelines import trial_pipeline
 from paser_opt.train import ArtifactStore, Table, Trained, fit_priced, gains, train_pipeline
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "router-inputs.md"
-SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+CELLS_PX = (4, 8, 16)
 Inputs = Callable[[Table, Part], Tensor]
 
 
@@ -85,12 +86,24 @@ def rankings(trained: Trained, parts: dict[str, Part], seed: int) -> dict[str, l
     policy, f_0, grid = trained.policy, trained.models[0], trained.config.grid
     assert isinstance(policy, PricedPolicy) and len(trained.models) == 2
     classes = tables["test"].hard.shape[-1]
+    samples = trained.config.mc_samples
+    chances = {
+        id(part): image_probability(f_0, part.images, samples=samples, precision="fp32", seed=trained.config.seed)
+        for part in parts.values()
+    }
 
     def seen(table: Table, part: Part) -> Tensor:
         return policy.features(table.observation)  # (N, gh, gw, F)
 
     def beside(layer: str) -> Inputs:
         return lambda table, part: torch.cat([seen(table, part), inside(f_0, layer, part.images, grid)], dim=-1)
+
+    def in_cells(side: int) -> Inputs:
+        """As the policy sees it in cells of so many pixels."""
+        first, config = trained.config.models[0], PolicyConfig(kind="priced", stride=side)
+        other = build_policy(config, models=2, grid=grid, classes=classes, channels=first.in_channels, seed=0)
+        assert isinstance(other, PricedPolicy)
+        return lambda table, part: other.features(other.observe(part.images, chances[id(part)]))
 
     def only(columns: slice) -> Inputs:
         return lambda table, part: seen(table, part)[..., columns]
@@ -99,6 +112,7 @@ def rankings(trained: Trained, parts: dict[str, Part], seed: int) -> dict[str, l
     tried: dict[str, tuple[Inputs, tuple[str, ...]]] = {
         "what the policy sees": (seen, learn),
         "… without its squares": (only(slice(0, policy.mean.numel() // 2)), learn),
+        **{f"… in cells of {side} px": (in_cells(side), learn) for side in CELLS_PX},
         "… and f_0's last maps": (beside("up.-1"), learn),
         "… and f_0's deepest maps": (beside("down.-1"), learn),
         "… fitted on D_RL and val": (seen, more),
@@ -106,6 +120,8 @@ def rankings(trained: Trained, parts: dict[str, Part], seed: int) -> dict[str, l
     test, entropy = tables["test"], seen(tables["test"], parts["test"])[..., classes]
     draw = torch.Generator().manual_seed(seed)
     scores = {"nothing (random)": torch.rand(entropy.shape, generator=draw), "entropy": entropy}
+    for side in CELLS_PX:
+        scores[f"entropy in cells of {side} px"] = in_cells(side)(test, parts["test"])[..., classes]
     for name, (inputs, pieces) in tried.items():
         features = [inputs(tables[piece], parts[piece]) for piece in pieces]
         hard = [tables[piece].hard for piece in pieces]

@@ -65,6 +65,11 @@ class RunFolder:
             self.path.rename(aside)
         return aside
 
+    @property
+    def only_trained(self) -> bool:
+        """Nothing but UNets is here, which `paser-opt train` made: a search starts afresh with them."""
+        return self.artifacts.is_dir() and not self.run_file.is_file() and not (self.path / "profiles").is_dir()
+
     def retargeted(self, device: str) -> RunFolder:
         """Where this run's front for another device lies unless said otherwise: beside it."""
         path = self.path.resolve()

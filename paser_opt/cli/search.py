@@ -85,7 +85,7 @@ def command(
     if not rungs:
         chosen = chosen.model_copy(update={"rungs": ()})
     folder = out or default_folder(chosen.name)
-    if not resume and folder.exists():
+    if not resume and folder.exists() and not RunFolder(folder).only_trained:
         aside = RunFolder(folder).move_aside()
         if not quiet:
             console.print(f"moved the former run to {aside}")

@@ -329,6 +329,16 @@ def test_new_moves_the_former_run_aside(searched, paser_opt, tiny_toml):
     assert len(list(folder.glob("trials/*/trial.json"))) == 1
 
 
+def test_new_leaves_unets_that_were_trained_ahead(paser_opt, tiny_toml, tmp_path):
+    unet = tmp_path / "run" / "artifacts" / "distill-0.safetensors"
+    unet.parent.mkdir(parents=True)
+    unet.write_bytes(b"a UNet")
+    done = paser_opt("search", tiny_toml, "--out", tmp_path / "run", "--trials", "1", "--new", "--timeout", "1")
+    assert done.returncode == 0, done.stderr
+    assert unet.is_file() and (tmp_path / "run" / "report.html").is_file()
+    assert not (tmp_path / "run-old1").exists() and "moved" not in done.stderr
+
+
 def test_devices_lists_this_machine(paser_opt):
     rows = {row["name"]: row for row in json.loads(paser_opt("devices", "--json").stdout)}
     assert rows["cpu"]["here"] == "cpu"
