@@ -26,7 +26,7 @@ from paser_opt.records import Quantity
 from paser_opt.routing import RoutedPipeline
 
 HEIGHT, WIDTH = 224, 256
-ROUTING = ("policy", "split", "stitch")  # cutting out each model's patches is in that model's time
+ROUTING = ("policy",)  # cutting out each model's patches is in that model's time
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """What a deployed pipeline is on disk: one ONNX file a step, and a manifest; no torch in here.
 
 DIR/manifest.json   this record
-    screen.onnx · policy.onnx · split.onnx · f_1.onnx … f_m.onnx · stitch.onnx
+    screen.onnx · policy.onnx · f_1.onnx … f_m.onnx
     README.txt
 """
 
@@ -69,7 +69,7 @@ class Manifest(Record):
     @property
     def steps(self) -> list[str]:
         """In the order in which they run."""
-        return ["screen", "policy", "split", *(f"f_{i}" for i in range(1, len(self.pipeline.models))), "stitch"]
+        return ["screen", "policy", *(f"f_{i}" for i in range(1, len(self.pipeline.models)))]
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:

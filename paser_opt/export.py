@@ -16,7 +16,7 @@ from .errors import RunError
 from .models import build_policy, build_unet
 from .progress import Progress
 from .records import RunRecord, TrialRecord, versions
-from .routing import RoutedPipeline, Stitch, batch_points
+from .routing import RoutedPipeline, batch_points
 from .runs import RunFolder
 from .train import ArtifactStore
 
@@ -75,15 +75,12 @@ def export_steps(
     image = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         probability, labels = pipeline.screen(image)
-        tiles = pipeline.split(labels)
-    sent: list[tuple[Tensor, ...]] = [(image, probability, tiles, torch.arange(n)) for n in batch_points(len(tiles))]
-    stitch = Stitch(pipeline.config.grid, height, width)
+    patches = pipeline.config.grid[0] * pipeline.config.grid[1]
+    sent: list[tuple[Tensor, ...]] = [(image, probability, labels, torch.arange(n)) for n in batch_points(patches)]
     steps: dict[str, tuple[nn.Module, list[tuple[Tensor, ...]]]] = {
         "screen": (pipeline.screen, [(image,)]),
         "policy": (pipeline.decide, [(image, probability)]),
-        "split": (pipeline.split, [(labels,)]),
         **{f"f_{index}": (refine, sent) for index, refine in enumerate(pipeline.refine, start=1)},
-        "stitch": (stitch, [(tiles,)]),
     }
     progress.stage("export", len(steps))
     models = {}

@@ -1,6 +1,6 @@
 """A bundle at work: ONNX Runtime and numpy, no torch.
 
-image → screen → policy → split → f_1 … f_m on the patches sent to each, in one batch → stitch → mask
+image → screen → policy → f_1 … f_m on the patches sent to each, in one batch → mask
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .onnx_session import open_session
 __all__ = ["Prediction", "Predictor", "TimeBudget", "capped"]
 
 _CALIBRATIONS = 5
+_FIRST_OUTPUT = ""
 
 Mask = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.float32]
@@ -77,8 +78,8 @@ class Predictor:
         f_0, until the time measured for the rest on this machine keeps it; under a cap, until no model has more than
         in any image of val. ``route`` (P,), if given, is taken instead of the policy's choice.
 
-        Raises ConfigError for a budget that the screen, the policy, splitting and stitching alone exceed, and
-        RunError for a cap that the bundle does not know.
+        Raises ConfigError for a budget that screen and policy alone exceed, and RunError for a cap that the bundle
+        does not know.
         """
         if cap and not self.manifest.most_patches:
             raise RunError("this bundle's run did not keep what images of val sent on, so there is no cap to hold: "
@@ -103,17 +104,13 @@ class Predictor:
         if budget is not None and budget_s is not None:
             route = budget.keep(route, confidence[0], budget_s)
         clock.lap("policy")
-        (tiles,) = self._run["split"](labels)
-        clock.lap("split")
         for model in range(1, self._models):
             sent = np.flatnonzero(route == model)
             if len(sent):
-                (tiles,) = self._run[f"f_{model}"](x, probability, tiles, sent)
+                (labels,) = self._run[f"f_{model}"](x, probability, labels, sent)
                 clock.lap(f"f_{model}")
-        (masks,) = self._run["stitch"](tiles)
-        clock.lap("stitch")
         mask = np.full(image.shape[1:], OUTSIDE, dtype=np.uint8)
-        mask[inside] = masks[0][placed]
+        mask[inside] = labels[0][placed]
         return Prediction(mask, route, wanted, clock.seconds)
 
     def _standardised(self, image: Pixels) -> Pixels:
@@ -135,26 +132,23 @@ class Predictor:
             self._budget = self._calibrate()
         if budget_s < self._budget.fixed_s:
             raise ConfigError(
-                f"a budget of {budget_s * 1e3:.3g} ms is under the {self._budget.fixed_s * 1e3:.3g} ms that screen, "
-                "policy, split and stitch take on this machine: give more, or another bundle"
+                f"a budget of {budget_s * 1e3:.3g} ms is under the {self._budget.fixed_s * 1e3:.3g} ms that screen and "
+                "policy take on this machine: give more, or another bundle"
             )
         return self._budget
 
     def _calibrate(self) -> TimeBudget:
         x = np.zeros((1, self.manifest.channels, self.manifest.height, self.manifest.width), dtype=np.float32)
         probability, labels = self._run["screen"](x)
-        (tiles,) = self._run["split"](labels)
-        count = len(tiles)
+        count = self.manifest.pipeline.grid[0] * self.manifest.pipeline.grid[1]
         points = sorted({*(2**power for power in range(count.bit_length())), count})
         fixed = (
             lambda: self._run["screen"](x),
             lambda: self._run["policy"](x, probability),
-            lambda: self._run["split"](labels),
-            lambda: self._run["stitch"](tiles),
         )
 
         def refine(model: int, n: int) -> Callable[[], object]:
-            return lambda: self._run[f"f_{model}"](x, probability, tiles, np.arange(n))
+            return lambda: self._run[f"f_{model}"](x, probability, labels, np.arange(n))
 
         curves = [[0.0, *(_median_s(refine(model, n)) for n in points)] for model in range(1, self._models)]
         return TimeBudget(sum(_median_s(call) for call in fixed), [0, *points], curves)
@@ -212,16 +206,20 @@ def _open(path: Path, content: bytes, threads: int) -> Any:
 def _check(folder: Path, manifest: Manifest, sessions: dict[str, Any]) -> None:
     """The manifest against the shapes that the models declare."""
     size, (rows, columns) = [manifest.height, manifest.width], manifest.pipeline.grid
-    for step, name, wanted in (
-        ("screen", "x0", [1, manifest.channels, *size]),
+    image, labels = [1, manifest.channels, *size], [1, *size]
+    wanted_of = [
+        ("screen", "x0", image),
         ("policy", "x1", [1, len(manifest.class_names), *size]),
-        ("f_1", "x0", [1, manifest.channels, *size]),
-        ("stitch", "x0", [rows * columns]),
-    ):
-        shapes = {one.name: one.shape[: len(wanted)] for one in sessions[step].get_inputs()}
+        ("policy", _FIRST_OUTPUT, [1, rows * columns]),
+    ]
+    for index in range(1, len(manifest.pipeline.models)):
+        wanted_of += [(f"f_{index}", "x0", image), (f"f_{index}", "x2", labels), (f"f_{index}", _FIRST_OUTPUT, labels)]
+    for step, name, wanted in wanted_of:
+        shapes = {one.name: one.shape for one in sessions[step].get_inputs()}
+        shapes[_FIRST_OUTPUT] = sessions[step].get_outputs()[0].shape
         if shapes.get(name) != wanted:
             raise RunError(
-                f"{folder / MANIFEST} is not of these models: {step} takes {shapes.get(name)}, the manifest says "
+                f"{folder / MANIFEST} is not of these models: {step} has {shapes.get(name)}, the manifest says "
                 f"{wanted}; export the bundle again"
             )
 

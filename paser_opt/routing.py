@@ -1,4 +1,4 @@
-"""One image through a pipeline: f_0 screens it, the policy points, patches go through f_1 … f_m, the mask is stitched.
+"""One image through a pipeline: f_0 screens it, the policy points, f_1 … f_m replace its labels in their patches.
 
 The steps are modules, so that what is timed (:func:`workloads`) is what runs (:class:`RoutedPipeline`).
 """
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .config import Context, Grid, PipelineConfig, PolicyConfig, UNetConfig
 from .cost import RoutePlan, Runtime, Workload
 from .models import AnyPolicy, MonteCarlo, UNet, build_policy, build_unet
-from .patches import CELLS, captured, counting, hard_labels, patch_size, split_mask, stitch
+from .patches import CELLS, captured, counting, hard_labels, pad_to_grid, patch_size
 from .records import STEPS
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "batch_points",
     "cut_out",
     "places",
+    "put_back",
     "screening",
     "workloads",
 ]
@@ -63,17 +64,6 @@ class Decide(nn.Module):
         return action, confidence
 
 
-class Split(nn.Module):
-    """f_0's labels (N, H, W) → label patches (N·P, h, w)."""
-
-    def __init__(self, grid: Grid) -> None:
-        super().__init__()
-        self.grid = grid
-
-    def forward(self, labels: Tensor) -> Tensor:
-        return split_mask(labels, self.grid).flatten(0, 1)
-
-
 def places(index: Tensor, size: tuple[int, int], grid: Grid, halo: int) -> Tensor:
     """Where the pixels of the patches ``index`` (n,), of all N·P, lie among those of N images of ``size``, one image
     after the other: (n, h + 2·halo, w + 2·halo) long. Beyond an image its edge is repeated."""
@@ -94,8 +84,21 @@ def cut_out(maps: Tensor, pixels: Tensor) -> Tensor:
     return flat.index_select(1, pixels.flatten()).reshape(len(flat), *pixels.shape).transpose(0, 1)
 
 
+def put_back(labels: Tensor, patches: Tensor, index: Tensor, grid: Grid) -> Tensor:
+    """Labels (N, H, W) with the patches ``index`` (n,), of all N·P, replaced by ``patches`` (n, h, w)."""
+    height, width = int(labels.shape[-2]), int(labels.shape[-1])
+    h, w = int(patches.shape[-2]), int(patches.shape[-1])
+    whole = pad_to_grid(labels[:, None], grid, value=0)  # what reaches beyond the image is cut off again
+    size = int(whole.shape[-2]), int(whole.shape[-1])
+    cells = whole.reshape(-1, grid[0], h, grid[1], w)
+    at = (index // (grid[0] * grid[1]), index // grid[1] % grid[0], index % grid[1])
+    image, row, column = (one[:, None] for one in at)
+    replaced = cells.index_put((image, row, counting(index, h)[None], column), patches).reshape(-1, *size)
+    return replaced if size == (height, width) else replaced[:, :height, :width]
+
+
 class Refine(nn.Module):
-    """f_i on the patches at ``index`` (n,): the label patches (N·P, h, w) with those replaced.
+    """f_i on the patches at ``index`` (n,): labels (N, H, W) with those patches replaced.
 
     With ``context`` "screen" it sees f_0's class probabilities beside the image.
     """
@@ -109,10 +112,10 @@ class Refine(nn.Module):
         h, w = patch_size(int(images.shape[-2]), int(images.shape[-1]), self.grid)
         at_once = max(1, CACHED_PIXELS // ((h + 2 * self.halo) * (w + 2 * self.halo)))
         if captured() or not images.is_cpu or len(index) <= at_once:
-            return labels.index_put((index,), self.labels(images, probability, index))
+            return put_back(labels, self.labels(images, probability, index), index, self.grid)
         parts = torch.split(index, at_once)
         found = torch.cat([self.labels(images, probability, part) for part in parts])
-        return labels.index_put((index,), found)
+        return put_back(labels, found, index, self.grid)
 
     def labels(self, images: Tensor, probability: Tensor, index: Tensor) -> Tensor:
         """Those of the patches at ``index`` (n,): (n, h, w)."""
@@ -124,19 +127,6 @@ class Refine(nn.Module):
         if self.halo:
             logits = logits[..., self.halo : -self.halo, self.halo : -self.halo]
         return hard_labels(logits)
-
-
-class Stitch(nn.Module):
-    """Label patches (N·P, h, w) → masks (N, H, W)."""
-
-    def __init__(self, grid: Grid, height: int, width: int) -> None:
-        super().__init__()
-        self.grid, self.height, self.width = grid, height, width
-
-    def forward(self, labels: Tensor) -> Tensor:
-        return stitch(
-            labels.reshape(-1, self.grid[0] * self.grid[1], *labels.shape[1:]), self.grid, self.height, self.width
-        )
 
 
 def _laid_out(model: UNet) -> UNet:
@@ -163,25 +153,21 @@ class RoutedPipeline:
         self.config = config
         self.screen: Step = Screen(_laid_out(models[0]), config.mc_samples, config.seed)
         self.decide: Step = Decide(policy)
-        self.split: Step = Split(config.grid)
         self.refine: list[Step] = [
             Refine(_laid_out(model), config.grid, config.halo, config.context) for model in models[1:]
         ]
-        self.stitch: Step | None = None
 
     def through(self, runtime: Runtime, image: Tensor) -> RoutedPipeline:
         """The same pipeline with every step run by ``runtime``, for single images of ``image``'s shape (1, C, H, W)."""
         with torch.inference_mode():
             probability, labels = self.screen(image)
-            tiles = self.split(labels)
-        points = [torch.arange(n, device=image.device) for n in batch_points(len(tiles))]
+        patches = self.config.grid[0] * self.config.grid[1]
+        points = [torch.arange(n, device=image.device) for n in batch_points(patches)]
         other = copy.copy(self)
         other.screen = runtime(self.screen, [(image,)])
         other.decide = runtime(self.decide, [(image, probability)])
-        other.split = runtime(self.split, [(labels,)])
-        sent = [(image, probability, tiles, index) for index in points]
+        sent = [(image, probability, labels, index) for index in points]
         other.refine = [runtime(one, sent) for one in self.refine]
-        other.stitch = runtime(Stitch(self.config.grid, *image.shape[-2:]), [(tiles,)])
         return other
 
     @torch.inference_mode()
@@ -214,16 +200,12 @@ class RoutedPipeline:
         if route is not None:
             action = route
         lap("policy")
-        tiles = self.split(labels)
-        lap("split")
         for number, refine in enumerate(self.refine, start=1):
             index = (action.flatten() == number).nonzero().squeeze(1)
             if len(index):
-                tiles = refine(images, probability, tiles, index)
+                labels = refine(images, probability, labels, index)
                 lap(f"f_{number}")
-        masks = (self.stitch or Stitch(self.config.grid, *images.shape[-2:]))(tiles)
-        lap("stitch")
-        return masks, action, confidence
+        return labels, action, confidence
 
 
 class GivenRoute(nn.Module):
@@ -282,8 +264,6 @@ def workloads(
     image = torch.randn(1, channels, height, width, device=device)
     probability = torch.softmax(torch.randn(1, classes, height, width, device=device), dim=1)
     labels = hard_labels(probability)
-    cut = Split(grid)
-    tiles = cut(labels)
     added = f"+k{classes}" if config.context == "screen" else ""
 
     policy = build_policy(config.policy, models=len(nets), grid=grid, classes=classes, channels=channels, seed=0)
@@ -291,11 +271,9 @@ def workloads(
         _screening(config.models[0], nets[0], config.mc_samples, image),
         Workload(_policy_key(config.policy, len(nets), classes, channels, tiling, shape),
                  Decide(policy.to(device).eval()), (image, probability), 1),
-        Workload(f"split {tiling} {shape} {STEPS}", cut, (labels,), 1),
-        Workload(f"stitch {tiling} {shape}", Stitch(grid, height, width), (tiles,), 1),
     ]  # fmt: skip
     refinements = [
-        _refinements(model, Refine(net, grid, halo, config.context), (image, probability, tiles),
+        _refinements(model, Refine(net, grid, halo, config.context), (image, probability, labels),
                      f"{tiling}{added} {shape} {STEPS}")
         for model, net in zip(config.models[1:], nets[1:], strict=True)
     ]  # fmt: skip
@@ -304,8 +282,6 @@ def workloads(
         screen=steps[0].key,
         screen_once=once.key,
         policy=steps[1].key,
-        split=steps[2].key,
-        stitch=steps[3].key,
         context=config.context == "screen",
         models=tuple({n: one.key for n, one in points.items()} for points in refinements),
     )
@@ -326,8 +302,8 @@ def _screening(size: UNetConfig, net: UNet, samples: int, image: Tensor) -> Work
 
 def _refinements(model: UNetConfig, refine: Refine, seen: tuple[Tensor, ...], shape: str) -> dict[int, Workload]:
     """f_i at every batch point: one module, so that it is exported and compiled once. ``seen``: the image, f_0's
-    probabilities and label patches."""
-    count = len(seen[-1])
+    probabilities and labels."""
+    count = refine.grid[0] * refine.grid[1]
     return {
         n: Workload(
             f"refine {_describe(model)} n{n}of{count} {shape}",

@@ -114,7 +114,7 @@ def test_masks_are_the_pipelines_own(fields: dict[str, object], tmp_path: Path) 
         same += int((prediction.mask == expected.numpy()).sum())
         total += prediction.mask.size
         used += len(set(prediction.route.tolist()))
-        assert {"screen", "policy", "split", "stitch"} <= set(prediction.seconds)
+        assert {"screen", "policy"} <= set(prediction.seconds)
     assert same / total >= 0.999
     assert used > 6 or config.grid == (1, 1)  # several models were at work
 
@@ -155,7 +155,7 @@ def test_the_manifest_says_what_the_trial_was(bundle: Path) -> None:
     assert (manifest.study, manifest.trial, manifest.height, manifest.width) == ("made", 2, H, W)
     assert [(one.split, one.iou) for one in manifest.scores] == [("val", 0.5)]
     assert manifest.latency_s.how == "predicted"
-    assert list(models) == ["screen", "policy", "split", "f_1", "f_2", "stitch"]
+    assert list(models) == ["screen", "policy", "f_1", "f_2"]
     assert not any(path.name.startswith(".") for path in bundle.parent.iterdir())  # nothing is left beside it
 
 
@@ -200,7 +200,7 @@ def test_a_budget_of_an_image(bundle: Path, tmp_path: Path) -> None:
     image = predictor.read(picture(tmp_path / "image.png", seed=3))
     free = predictor(image)
     assert np.array_equal(predictor(image, budget_s=10).route, free.route)
-    with pytest.raises(ConfigError, match=r"a budget of 0.001 ms is under the .* ms that screen, policy, split"):
+    with pytest.raises(ConfigError, match=r"a budget of 0.001 ms is under the .* ms that screen and policy take"):
         predictor(image, budget_s=1e-6)
 
 
@@ -256,7 +256,7 @@ def swap(folder: Path, step: str, content: bytes) -> None:
     ("fault", "words"),
     [
         (lambda d: (d / "f_1.onnx").write_bytes(b"x"), "f_1.onnx is damaged"),
-        (lambda d: (d / "split.onnx").unlink(), "cannot read .*split.onnx"),
+        (lambda d: (d / "policy.onnx").unlink(), "cannot read .*policy.onnx"),
         (lambda d: (d / "manifest.json").unlink(), "holds no bundle"),
         (lambda d: (d / "manifest.json").write_text("{"), "manifest.json is damaged or of another version"),
         (lambda d: change(d / "manifest.json", format=9), "another version: format"),
@@ -269,7 +269,7 @@ def swap(folder: Path, step: str, content: bytes) -> None:
         (lambda d: change(d / "manifest.json", mask_values=[0, 1, 2, 2]), "one different value a class"),
         (lambda d: change(d / "manifest.json", mean=[float("nan")]), "mean.0: Input should be less"),
         (lambda d: change(d / "manifest.json", std=[1e300]), "std.0: Input should be less"),
-        (lambda d: change(d / "manifest.json", height=H + 1), r"screen takes \[1, 1, 45, 62\], the manifest says"),
+        (lambda d: change(d / "manifest.json", height=H + 1), r"screen has \[1, 1, 45, 62\], the manifest says"),
         (lambda d: swap(d, "f_1", b"no model"), "ONNX Runtime cannot open .*f_1.onnx"),
     ],
 )
@@ -294,17 +294,27 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["run", "there"]
 
 
+class Another(torch.nn.Module):
+    """Takes what an f_i takes, and gives something else."""
+
+    def forward(self, image, probability, labels, index):  # type: ignore[no-untyped-def]
+        return image.sum() + probability.sum() + labels.sum() + index.sum()
+
+
 @pytest.mark.parametrize(
-    ("size", "words"),
+    ("module", "inputs"),
     [
-        ((9, 9), r"manifest.json is not of these models: f_1 takes .*; export the bundle again"),
-        ((H, W), r"ONNX Runtime cannot run .*stitch.onnx: .*; export the bundle again"),  # what it gives is no tiles
+        (torch.nn.Conv2d(1, 3, 3), [(torch.zeros(1, 1, 9, 9),)]),
+        (Another(), [(torch.zeros(1, 1, H, W), torch.zeros(1, 3, H, W), torch.zeros(1, H, W), torch.zeros(2).long())]),
     ],
+    ids=["another size", "gives no labels"],
 )
-def test_a_model_of_another_pipeline_is_one_line(copied: Path, size: tuple[int, int], words: str) -> None:
-    swap(copied, "f_1", export_onnx(torch.nn.Conv2d(1, 3, 3), [(torch.zeros(1, 1, *size),)]))
-    with pytest.raises(RunError, match=words) as caught:
-        Predictor(copied)(np.zeros((1, H, W), dtype=np.float32), route=np.ones(6, dtype=np.int64))
+def test_a_model_of_another_pipeline_is_one_line(copied: Path, module: torch.nn.Module, inputs: list) -> None:  # type: ignore[type-arg]
+    swap(copied, "f_2", export_onnx(module, inputs))
+    with pytest.raises(
+        RunError, match=r"manifest.json is not of these models: f_2 has .*; export the bundle"
+    ) as caught:
+        Predictor(copied)
     assert "\n" not in str(caught.value)
 
 

@@ -160,7 +160,7 @@ def records(tiny_profile: str) -> dict[str, str]:
         study="s", trial=0, pipeline=trial.pipeline, height=32, width=32, channels=1, class_names=["a", "b", "c"],
         mean=[0.0], std=[1.0], fitted=False, scores=[], device="cpu", versions={},
         latency_s=Quantity(value=0.1, how="predicted"),
-        digests=dict.fromkeys(["screen", "policy", "split", "f_1", "stitch"], "0"),
+        digests=dict.fromkeys(["screen", "policy", "f_1"], "0"),
     )  # fmt: skip
     return {"profile": tiny_profile, "trial": trial.model_dump_json(), "manifest": manifest.model_dump_json()}
 
@@ -178,7 +178,7 @@ def test_records(name: str, kind: type[Any], data: st.DataObject, records: dict[
 def test_bundles(data: st.DataObject, records: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     folder.mkdir(exist_ok=True)
-    for step in ("screen", "policy", "split", "f_1", "stitch"):
+    for step in ("screen", "policy", "f_1"):
         (folder / f"{step}.onnx").write_bytes(b"model")
     (folder / "manifest.json").write_bytes(data.draw(damaged_json(records["manifest"])))
     refuses_or_reads(lambda: read_bundle(folder), folder)

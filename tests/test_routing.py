@@ -6,7 +6,7 @@ from paser_opt.config import Device, PipelineConfig, PolicyConfig, UNetConfig
 from paser_opt.cost import runtime_for
 from paser_opt.models import build_policy, build_unet
 from paser_opt.patches import confusion, split, split_mask
-from paser_opt.routing import Decide, GivenRoute, RoutedPipeline, batch_points, cut_out, places, workloads
+from paser_opt.routing import Decide, GivenRoute, RoutedPipeline, batch_points, cut_out, places, put_back, workloads
 
 SIZES = (
     UNetConfig(base=4, depth=1, classes=3),
@@ -49,14 +49,14 @@ class Fixed(nn.Module):
         return nn.functional.one_hot(self.route, 3).float().expand(len(observation), -1, -1, -1) * 9
 
 
-def test_the_stitched_mask_of_constant_models_is_the_route():
+def test_the_mask_of_constant_models_is_the_route():
     config = PipelineConfig(models=SIZES, grid=(2, 2))
     pipeline = RoutedPipeline(config, [Always(0), Always(1), Always(2)], Fixed([[0, 2], [1, 0]]))
     routed = pipeline.run(torch.zeros(2, 1, 5, 6))  # 5 rows: 3 and 2 after cropping
     expected = torch.tensor([[0] * 3 + [2] * 3] * 3 + [[1] * 3 + [0] * 3] * 2)
     assert torch.equal(routed.masks.long(), expected.expand(2, -1, -1))
     assert routed.route.tolist() == [[0, 2, 1, 0]] * 2
-    assert set(routed.seconds) == {"screen", "policy", "split", "f_1", "f_2", "stitch"}
+    assert set(routed.seconds) == {"screen", "policy", "f_1", "f_2"}
 
 
 class Repeats(nn.Module):
@@ -151,7 +151,7 @@ def test_every_step_of_the_plan_is_a_workload_that_runs():
     steps, plan = workloads(config, height=20, width=30, device=torch.device("cpu"))
     keys = [step.key for step in steps]
     assert len(set(keys)) == len(keys)
-    named = {plan.screen, plan.screen_once, plan.policy, plan.split, plan.stitch}
+    named = {plan.screen, plan.screen_once, plan.policy}
     named |= {key for points in plan.models for key in points.values()}
     assert named == set(keys)
     assert [sorted(points) for points in plan.models] == [[1, 2, 4, 6]] * 2
@@ -209,3 +209,19 @@ def test_a_given_route_is_taken():
     masks, confidence = GivenRoute(pipeline)(torch.zeros(1, 1, 2, 2), torch.tensor([[2, 1, 1, 0]]))
     assert masks.tolist() == [[[2, 1], [1, 0]]]
     assert confidence.shape == (1, 4)  # the policy has run all the same
+
+
+@pytest.mark.parametrize(("height", "width"), [(6, 9), (5, 7)], ids=["divides", "does not"])
+def test_patches_are_put_back_where_they_lie(height, width):
+    """Two images on 2 x 3 patches of 3 x 3, the last row and columns of them reaching beyond the smaller image."""
+    labels = torch.zeros(2, height, width, dtype=torch.uint8)
+    patches = torch.arange(1, 4, dtype=torch.uint8)[:, None, None].expand(3, 3, 3).clone()
+    patches[0, 0, 1] = 9
+    before = labels.clone()
+    found = put_back(labels, patches, torch.tensor([0, 5, 6 + 4]), (2, 3))
+    expected = torch.zeros(2, 6, 9, dtype=torch.uint8)
+    expected[0, :3, :3], expected[0, 3:, 6:], expected[1, 3:, 3:6] = 1, 2, 3
+    expected[0, 0, 1] = 9
+    assert torch.equal(found, expected[:, :height, :width])
+    assert torch.equal(labels, before)
+    assert torch.equal(put_back(labels, patches[:0], torch.tensor([], dtype=torch.long), (2, 3)), labels)

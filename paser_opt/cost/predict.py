@@ -1,8 +1,6 @@
 """Cost of a routed pipeline from the measured cost of its steps.
 
-    image → screen (f_0, S passes) → policy → split → each f_i on its n_i patches → stitch
-
-Split and stitch are charged to every image, however few patches it sends on.
+image → screen (f_0, S passes) → policy → each f_i on its n_i patches → mask
 """
 
 from __future__ import annotations
@@ -32,8 +30,6 @@ class RoutePlan:
     screen_once: str
     """f_0 on the whole image in one deterministic pass."""
     policy: str
-    split: str
-    stitch: str
     models: tuple[Mapping[int, str], ...]
     context: bool = False
     """f_1 … see what f_0 made of the image, so none of them runs without it."""
@@ -66,26 +62,23 @@ def predict(entries: Entries, plan: RoutePlan, counts: Counts) -> Cost:
     steps = (
         _once(entries, "screen", plan.screen, images),
         _once(entries, "policy", plan.policy, images),
-        _once(entries, "split", plan.split, images),
         *models,
-        _once(entries, "stitch", plan.stitch, images),
     )
     return _compose(steps, _macs((_once(entries, "screen", plan.screen_once, images), *models)))
 
 
 def alone(entries: Entries, plan: RoutePlan, model: int, patches: int) -> Cost:
-    """One model by itself: f_0 on the whole image in one pass; f_i on ``patches``, with split and stitch, and with the
-    screen whose result it sees."""
+    """One model by itself: f_0 on the whole image in one pass; f_i on ``patches``, with the screen whose result it
+    sees."""
     if model == 0:
         steps: tuple[_Step, ...] = (_once(entries, "f_0", plan.screen_once, 1),)
         return _compose(steps, _macs(steps))
     points = {n: entries[key] for n, key in plan.models[model - 1].items()}
     step = _Step(f"f_{model}", points, np.array([patches]))
-    split, stitch = _once(entries, "split", plan.split, 1), _once(entries, "stitch", plan.stitch, 1)
     if not plan.context:
-        return _compose((split, step, stitch), _macs((step,)))
+        return _compose((step,), _macs((step,)))
     once = _once(entries, "screen", plan.screen_once, 1)
-    return _compose((_once(entries, "screen", plan.screen, 1), split, step, stitch), _macs((once, step)))
+    return _compose((_once(entries, "screen", plan.screen, 1), step), _macs((once, step)))
 
 
 def least(entries: Entries, plan: RoutePlan) -> Cost:

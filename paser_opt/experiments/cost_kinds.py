@@ -55,7 +55,7 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
         f"A policy of its own for each of {POINTS} λ and each cost, on the same UNets; points are mixed by a coin per "
         "image to meet a budget, and val decides which ones. Where they are too dear, f_0 keeps every patch.",
         "Believed: latency of f_m alone on every patch, times what the route costs by that price over what f_m costs.",
-        "Really: predicted from the device's profile, every pass, policy, splitting and stitching included.",
+        "Really: predicted from the device's profile, every pass and the policy included.",
         *notes,
     ]
     sheets = [_charges(subjects[0].priced, kinds), _at_equal(lanes, budgets, sample), _chosen(lanes, budgets, sample)]

@@ -62,8 +62,6 @@ PLAN = RoutePlan(
     screen="screen5",
     screen_once="screen",
     policy="policy",
-    split="split",
-    stitch="stitch",
     models=({1: "one@1", 4: "one@4"}, {1: "two@1", 2: "two@2", 4: "two@4"}),
 )
 
@@ -73,8 +71,6 @@ def entries(**changes: Entry) -> dict[str, Entry]:
         entry("screen5", 0.050, half=0.003, macs=500, params=10, joules=5.0, peak=700, weights=40),
         entry("screen", 0.010, macs=100, params=10, joules=1.0, peak=200, weights=40),
         entry("policy", 0.004, half=0.004, macs=20, params=5, joules=0.5, peak=100, weights=20),
-        entry("split", 0.001, joules=0.1, peak=64),
-        entry("stitch", 0.002, joules=0.2, peak=64),
         entry("one@1", 0.010, macs=300, params=100, joules=1.0, peak=1000, weights=400),
         entry("one@4", 0.022, macs=1200, params=100, joules=2.5, peak=4000, weights=400),
         entry("two@1", 0.100, macs=1000, params=890, joules=10.0, peak=2000, weights=3560),
@@ -101,17 +97,15 @@ def test_predict_sums_the_steps_over_images() -> None:
     cost = predict(entries(), PLAN, np.array([[1, 2, 1], [1, 0, 3]]))
     f_1 = (0.014 + 0) / 2  # 10 ms + 1/3 of 12 ms
     f_2 = (0.100 + 0.200) / 2
-    assert cost.parts_s == pytest.approx(
-        {"screen": 0.05, "policy": 0.004, "split": 0.001, "f_1": f_1, "f_2": f_2, "stitch": 0.002}
-    )
-    assert cost.latency_s.value == pytest.approx(0.057 + f_1 + f_2)
+    assert cost.parts_s == pytest.approx({"screen": 0.05, "policy": 0.004, "f_1": f_1, "f_2": f_2})
+    assert cost.latency_s.value == pytest.approx(0.054 + f_1 + f_2)
     assert cost.latency_s.how == "predicted"
     # half-widths 3 and 4 ms below, 6 and 8 above, in quadrature: 5 and 10
     assert cost.latency_s.low == pytest.approx(cost.latency_s.value - 0.005)
     assert cost.latency_s.high == pytest.approx(cost.latency_s.value + 0.010)
     assert cost.macs == pytest.approx(500 + 20 + (600 + 0) / 2 + (1000 + 3000) / 2)
     assert cost.paper_macs == pytest.approx(100 + 300 + 2000)
-    assert cost.energy_j.value == pytest.approx(5 + 0.5 + 0.1 + 0.2 + (1.5 + 0) / 2 + (10 + 17) / 2)
+    assert cost.energy_j.value == pytest.approx(5 + 0.5 + (1.5 + 0) / 2 + (10 + 17) / 2)
     assert cost.energy_j.how == "predicted"
     # f_2 on three patches has the largest peak, 2750; every weight once, screen_once being f_0 again
     assert cost.memory_bytes.value == 2750 + 40 + 20 + 400 + 3560
@@ -126,9 +120,9 @@ def test_energy_is_estimated_if_any_part_is_and_missing_if_any_part_is() -> None
 
 
 def test_unstable_parts_are_named() -> None:
-    shaky = entries()["split"].latency.model_copy(update={"stable": False})
-    known = entries(split=entries()["split"].model_copy(update={"latency": shaky}))
-    assert predict(known, PLAN, np.array([[4, 0, 0]])).latency_s.source.endswith("; not stable: split")
+    shaky = entries()["policy"].latency.model_copy(update={"stable": False})
+    known = entries(policy=entries()["policy"].model_copy(update={"latency": shaky}))
+    assert predict(known, PLAN, np.array([[4, 0, 0]])).latency_s.source.endswith("; not stable: policy")
 
 
 def test_memory_is_missing_with_its_reason() -> None:
@@ -141,19 +135,19 @@ def test_alone() -> None:
     assert screen.latency_s.value == pytest.approx(0.010)
     assert (screen.macs, screen.paper_macs, screen.memory_bytes.value) == (100, 100, 240)
     large = alone(entries(), PLAN, 2, 4)
-    assert large.latency_s.value == pytest.approx(0.001 + 0.250 + 0.002)
+    assert large.latency_s.value == pytest.approx(0.250)
     assert (large.macs, large.paper_macs, large.memory_bytes.value) == (4000, 4000, 3000 + 3560)
 
 
 def test_a_model_that_sees_the_screen_is_charged_for_it() -> None:
     large = alone(entries(), replace(PLAN, context=True), 2, 4)
-    assert large.parts_s == pytest.approx({"screen": 0.05, "split": 0.001, "f_2": 0.25, "stitch": 0.002})
+    assert large.parts_s == pytest.approx({"screen": 0.05, "f_2": 0.25})
     assert (large.macs, large.paper_macs) == (500 + 4000, 100 + 4000)
 
 
 def test_least_is_the_route_that_keeps_every_patch_at_f_0() -> None:
     assert least(entries(), PLAN) == predict(entries(), PLAN, np.array([[4, 0, 0]]))
-    assert least(entries(), PLAN).latency_s.value == pytest.approx(0.057)
+    assert least(entries(), PLAN).latency_s.value == pytest.approx(0.054)
 
 
 @pytest.mark.parametrize(
@@ -178,11 +172,11 @@ def test_cost_per_patch_names_what_is_missing() -> None:
 
 
 def test_pace_is_the_median_ratio_of_networks_timed_again() -> None:
-    names = [*"dacb", "told", "split"]
+    names = [*"dacb", "told", "policy"]
     entries = {name: entry(name, seconds) for name, seconds in zip(names, (4.0, 1.0, 3.0, 2.0, 9.0, 0.1), strict=True)}
     told = entries["told"]
     entries["told"] = told.model_copy(update={"latency": told.latency.model_copy(update={"how": "predicted"})})
-    steps = [Workload(name, nn.Identity(), (), 1, "" if name == "split" else "unet") for name in names]
+    steps = [Workload(name, nn.Identity(), (), 1, "" if name == "policy" else "unet") for name in names]
     probes = pace_probes(steps, entries)
     assert [one.key for one in probes] == ["b", "c", "d"]  # of a, b, c, d, the fastest left out
     assert pace_now(probes, [2.2, 3.0, 6.0], entries) == pytest.approx(1.1)  # of 1.1, 1 and 1.5
