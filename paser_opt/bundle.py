@@ -59,7 +59,7 @@ class Manifest(Record):
     scores: list[Score]
     most_patches: list[Annotated[int, Field(ge=0)]] = Field(
         default_factory=list,
-        description="to each of f_1 …, the most that an image of val sent; [] in bundles of older runs",
+        description="that an image of val sent on: at most in all, then at most to f_1 …; [] in bundles of older runs",
     )
     latency_s: Quantity = Field(description="of one image on the device of the search")
     device: str
@@ -82,8 +82,8 @@ class Manifest(Record):
             raise ValueError("mask_values must be one different value a class")
         if self.fitted and OUTSIDE in (self.mask_values or ()):
             raise ValueError(f"mask_values must leave {OUTSIDE} to the pixels that are cropped away")
-        if len(self.most_patches) not in (0, len(self.pipeline.models) - 1):
-            raise ValueError(f"most_patches must be one number for each of f_1 … f_{len(self.pipeline.models) - 1}")
+        if len(self.most_patches) not in (0, len(self.pipeline.models)):
+            raise ValueError(f"most_patches must be {len(self.pipeline.models)} numbers: in all, then of f_1 …")
         if set(self.digests) != set(self.steps):
             raise ValueError(f"digests must be of {', '.join(self.steps)}")
         return self

@@ -14,6 +14,7 @@ from .config import Study
 from .cost.runtimes.onnx import export_onnx
 from .errors import RunError
 from .models import build_policy, build_unet
+from .predict import most_sent
 from .progress import Progress
 from .records import RunRecord, TrialRecord, versions
 from .routing import RoutedPipeline, batch_points
@@ -108,7 +109,7 @@ def _manifest(record: RunRecord, trial: TrialRecord, digests: dict[str, str]) ->
         fitted=fitted,
         mask_values=_mask_values(record.study, fitted),
         scores=[Score(split=one.split, iou=one.iou, low=one.iou_low, high=one.iou_high) for one in evaluations],
-        most_patches=[max(each) for each in zip(*trial.val.patches, strict=True)][1:] if trial.val else [],
+        most_patches=most_sent(trial.val.patches) if trial.val else [],
         latency_s=evaluations[-1].cost.latency_s,
         device=record.study.device,
         versions=versions("paser-opt", "torch", "onnxruntime"),

@@ -21,7 +21,7 @@ from .errors import ConfigError, DataError, RunError
 from .images import extent, overlap, read_image
 from .onnx_session import open_session
 
-__all__ = ["Prediction", "Predictor", "TimeBudget", "capped"]
+__all__ = ["Prediction", "Predictor", "TimeBudget", "capped", "most_sent"]
 
 _CALIBRATIONS = 5
 _FIRST_OUTPUT = ""
@@ -75,8 +75,8 @@ class Predictor:
         self, image: Pixels, *, budget_s: float | None = None, cap: bool = False, route: Patches | None = None
     ) -> Prediction:
         """One image (C, H, W) in [0, 1]. Under a budget, the patches the policy is least sure to send on stay with
-        f_0, until the time measured for the rest on this machine keeps it; under a cap, until no model has more than
-        in any image of val. ``route`` (P,), if given, is taken instead of the policy's choice.
+        f_0, until the time measured for the rest on this machine keeps it; under a cap, until neither a model nor all
+        together have more than in any image of val. ``route`` (P,), if given, is taken instead of the policy's choice.
 
         Raises ConfigError for a budget that screen and policy alone exceed, and RunError for a cap that the bundle
         does not know.
@@ -154,12 +154,20 @@ class Predictor:
         return TimeBudget(sum(_median_s(call) for call in fixed), [0, *points], curves)
 
 
+def most_sent(patches: Sequence[Sequence[int]]) -> list[int]:
+    """Of images with so many patches of f_0 … f_m: the most that one sent on in all, then the most to f_1 … f_m."""
+    sent = [(sum(each[1:]), *each[1:]) for each in patches]
+    return [max(each) for each in zip(*sent, strict=True)]
+
+
 def capped(wanted: Patches, confidence: npt.NDArray[np.float32], most: Sequence[int]) -> Patches:
-    """``wanted`` (P,) with at most ``most`` patches sent to each of f_1 …, the surest by ``confidence`` (P,)."""
+    """``wanted`` (P,) with at most ``most[i]`` patches sent to f_i, i ≥ 1, and ``most[0]`` in all, the surest by
+    ``confidence`` (P,)."""
     order = np.argsort(-confidence, kind="stable")
     route = wanted.copy()
-    for model, count in enumerate(most, start=1):
+    for model, count in enumerate(most[1:], start=1):
         route[order[wanted[order] == model][count:]] = 0
+    route[order[route[order] > 0][most[0] :]] = 0
     return route
 
 

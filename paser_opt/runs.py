@@ -67,8 +67,9 @@ class RunFolder:
 
     @property
     def only_trained(self) -> bool:
-        """Nothing but UNets is here, which `paser-opt train` made: a search starts afresh with them."""
-        return self.artifacts.is_dir() and not self.run_file.is_file() and not (self.path / "profiles").is_dir()
+        """UNets are here, as `paser-opt train` leaves them, and no search has begun: it starts afresh with them."""
+        begun = self.run_file.is_file() or (self.path / "trials").is_dir()
+        return self.artifacts.is_dir() and not begun
 
     def retargeted(self, device: str) -> RunFolder:
         """Where this run's front for another device lies unless said otherwise: beside it."""

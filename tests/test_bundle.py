@@ -21,7 +21,7 @@ from paser_opt.errors import ConfigError, DataError, RunError
 from paser_opt.export import _mask_values, export_bundle, stored_pipeline
 from paser_opt.images import mask_picture
 from paser_opt.models import build_policy, build_unet
-from paser_opt.predict import Predictor, TimeBudget, capped
+from paser_opt.predict import Predictor, TimeBudget, capped, most_sent
 from paser_opt.progress import Silent
 from paser_opt.records import STEPS, Cost, DataSummary, Evaluation, Quantity, RunRecord, TrialRecord
 from paser_opt.routing import RoutedPipeline, Screen
@@ -322,18 +322,26 @@ def test_a_cap_keeps_the_surest_by_hand() -> None:
     wanted = np.array([1, 2, 0, 1, 1, 2])
     confidence = np.array([0.6, 0.5, 0.99, 0.7, 0.7, 0.9], dtype=np.float32)
     for most, route in (
-        ((2, 1), [0, 0, 0, 1, 1, 2]),
-        ((1, 2), [0, 2, 0, 1, 0, 2]),  # of two equally sure the first
-        ((0, 9), [0, 2, 0, 0, 0, 2]),
-        ((3, 2), wanted.tolist()),
+        ((9, 2, 1), [0, 0, 0, 1, 1, 2]),
+        ((9, 1, 2), [0, 2, 0, 1, 0, 2]),  # of two equally sure the first
+        ((9, 0, 9), [0, 2, 0, 0, 0, 2]),
+        ((9, 3, 2), wanted.tolist()),
+        ((3, 3, 2), [0, 0, 0, 1, 1, 2]),
+        ((2, 2, 1), [0, 0, 0, 1, 0, 2]),
     ):
         assert capped(wanted, confidence, most).tolist() == route
     assert wanted.tolist() == [1, 2, 0, 1, 1, 2]
 
 
+def test_the_most_that_images_sent_on_in_all_and_to_each_model() -> None:
+    assert most_sent([[1, 0, 8], [2, 7, 0], [4, 2, 3]]) == [8, 7, 8]
+    assert most_sent([[9, 0]]) == [0, 0]
+    assert most_sent([]) == []
+
+
 def test_a_bundle_knows_what_val_sent_on_and_holds_images_to_it(tmp_path: Path, paser_opt) -> None:  # type: ignore[no-untyped-def]
-    run = make_run(tmp_path / "run", pipeline_config(), patches=[[4, 1, 1], [5, 0, 1], [6, 0, 0]])
-    assert export_bundle(run, 2, tmp_path / "bundle", progress=Silent()).most_patches == [1, 1]
+    run = make_run(tmp_path / "run", pipeline_config(), patches=[[5, 1, 0], [4, 0, 2], [6, 0, 0]])
+    assert export_bundle(run, 2, tmp_path / "bundle", progress=Silent()).most_patches == [2, 1, 2]
     for seed in range(4):
         picture(tmp_path / "photos" / f"{seed}.png", seed=seed)
     command = ["predict", tmp_path / "bundle", tmp_path / "photos", "--out", tmp_path / "masks"]
@@ -341,9 +349,12 @@ def test_a_bundle_knows_what_val_sent_on_and_holds_images_to_it(tmp_path: Path, 
     assert any(one["beyond_val"] for one in free)
     for before, after in zip(free, held, strict=True):
         assert before["patches"] == before["wanted"] == after["wanted"] and before["held_back"] == 0
-        assert before["beyond_val"] == after["beyond_val"] == (max(before["patches"][1:]) > 1)
-        assert after["patches"][1:] == [min(one, 1) for one in before["patches"][1:]]
+        _, one, two = before["patches"]
+        assert before["beyond_val"] == after["beyond_val"] == (one > 1 or two > 2 or one + two > 2)
+        assert sum(after["patches"][1:]) == min(2, min(one, 1) + min(two, 2)) and after["patches"][1] <= 1
         assert after["held_back"] == sum(before["patches"][1:]) - sum(after["patches"][1:])
+    both = json.loads(paser_opt(*command, "--json", "--cap", "--budget-ms", "1000").stdout)["images"]
+    assert [one["patches"] for one in both] == [one["patches"] for one in held]
     many = sum(one["beyond_val"] for one in free)
     assert f"{many} of 4 images want more patches sent on than any image of val" in paser_opt(*command).stderr
     older = make_run(tmp_path / "older", pipeline_config())

@@ -6,7 +6,17 @@ from paser_opt.config import Device, PipelineConfig, PolicyConfig, UNetConfig
 from paser_opt.cost import runtime_for
 from paser_opt.models import build_policy, build_unet
 from paser_opt.patches import confusion, split, split_mask
-from paser_opt.routing import Decide, GivenRoute, RoutedPipeline, batch_points, cut_out, places, put_back, workloads
+from paser_opt.routing import (
+    Decide,
+    GivenRoute,
+    Refine,
+    RoutedPipeline,
+    batch_points,
+    cut_out,
+    places,
+    put_back,
+    workloads,
+)
 
 SIZES = (
     UNetConfig(base=4, depth=1, classes=3),
@@ -225,3 +235,23 @@ def test_patches_are_put_back_where_they_lie(height, width):
     assert torch.equal(found, expected[:, :height, :width])
     assert torch.equal(labels, before)
     assert torch.equal(put_back(labels, patches[:0], torch.tensor([], dtype=torch.long), (2, 3)), labels)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(("height", "width"), [(24, 30), (23, 29)], ids=["divides", "does not"])
+def test_a_model_on_some_patches_is_the_same_on_onnx_runtime(classes, height, width):
+    draw = torch.Generator().manual_seed(0)
+    size = UNetConfig(base=4, depth=1, norm="batch", in_channels=1 + classes, classes=classes)
+    refine = Refine(build_unet(size, seed=0).eval(), (2, 3), 2, "screen")
+    image = torch.randn(1, 1, height, width, generator=draw)
+    probability = torch.softmax(torch.randn(1, classes, height, width, generator=draw), dim=1)
+    labels = torch.randint(0, classes, (1, height, width), dtype=torch.uint8, generator=draw)
+    sent = [(image, probability, labels, torch.arange(n)) for n in batch_points(6)]
+    run = runtime_for(Device(name="here", local=True, runtime="onnx"), torch.device("cpu"))(refine, sent)
+    for index in ([4], [5, 0, 2], [0, 1, 2, 3, 4, 5]):
+        given = (image, probability, labels, torch.tensor(index))
+        with torch.inference_mode():
+            here, there = refine(*given), torch.as_tensor(run(*given))
+        assert there.shape == here.shape == labels.shape
+        assert (there == here).float().mean() > 0.99  # a tie may fall either way
+        assert torch.equal(there[0, :12, 20:], labels[0, :12, 20:]) or 2 in index

@@ -96,12 +96,13 @@ def _write(path: Path, prediction: Prediction, predictor: Predictor) -> None:
 def _row(path: Path, mask: Path, prediction: Prediction, predictor: Predictor) -> dict[str, Any]:
     models, most = len(predictor.manifest.pipeline.models), predictor.manifest.most_patches
     wanted = [int((prediction.wanted == model).sum()) for model in range(models)]
+    sent = [sum(wanted[1:]), *wanted[1:]]
     return {
         "image": str(path),
         "mask": str(mask),
         "patches": [int((prediction.route == model).sum()) for model in range(models)],
         "wanted": wanted,
-        "beyond_val": any(each > limit for each, limit in zip(wanted[1:], most, strict=True)) if most else None,
+        "beyond_val": any(each > limit for each, limit in zip(sent, most, strict=True)) if most else None,
         "held_back": int((prediction.route != prediction.wanted).sum()),
         "seconds": prediction.seconds,
         "total_s": prediction.total_s,

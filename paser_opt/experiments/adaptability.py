@@ -18,7 +18,7 @@ from ..compare.outcome import cost_of, iou_of
 from ..compare.statistics import Statistic, compared, estimated
 from ..data import Part, SegmentationData
 from ..data.corruptions import CORRUPTIONS, corrupt
-from ..predict import capped
+from ..predict import capped, most_sent
 from ..train import Table
 from ..train.table import everywhere, screened, with_context
 from .base import Sample, Subject, less, point, sent_on, twin
@@ -46,8 +46,8 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     unseen = [shift for shift in shifts[1:] if shift[0] not in seen]
     notes = [
         "Drop: share of the IoU on the test images as they are that is lost, each route against itself.",
-        "No more sent on than in any image of val: of an image's patches only those that the policy is surest of, at "
-        "most as many to each model as the image of val that sent it most; `predict --cap` does so.",
+        "No more sent on than in any image of val, in all and to each model: of an image's patches those that the "
+        "policy is surest of; `predict --cap` does so.",
         f"Random: {RANDOM} on the same corrupted images, expectation over draws; it spends what the pipeline spends.",
         "Sent on: share of patches that f_0 does not keep. Latency: predicted from the profile, mean of an image.",
     ]
@@ -78,7 +78,7 @@ def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str,
     clean = subject.pipeline.data(subject.seed, corruption=(), standardise="dataset") if changed else bench.data
     bench.progress.stage(f"corrupted test images, seed {subject.seed}", len(shifts))
     on_val = subject.trained.route(subject.trained.tables("val"))
-    most = [int((on_val == model).sum(dim=1).max()) for model in range(1, len(subject.trained.models))]
+    most = most_sent(torch.nn.functional.one_hot(on_val, len(subject.trained.models)).sum(dim=1).tolist())
     found = {}
     for done, (kind, severity) in enumerate(shifts, start=1):
         table = _table(subject, clean, kind, severity)

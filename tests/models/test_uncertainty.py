@@ -1,4 +1,5 @@
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -35,13 +36,19 @@ def test_probabilities_are_the_same_on_onnx_runtime_however_large_the_logits(cla
     assert torch.allclose(torch.as_tensor(run(logits)), torch.softmax(logits, dim=1), atol=1e-6)
 
 
-@pytest.mark.parametrize(("size", "cropped"), [((40, 72), False), ((37, 72), True)], ids=["divides", "does not"])
-def test_an_exported_pass_adds_and_crops_nothing_where_the_scale_divides_the_image(size, cropped):
-    """Each would copy the whole image."""
+@pytest.mark.parametrize("samples", [0, 3])
+@pytest.mark.parametrize(("size", "cropped"), [((40, 72), False), ((37, 72), True), ((40, 71), True)], ids=str)
+def test_an_exported_pass_is_the_same_and_crops_only_where_the_scale_does_not_divide_the_image(size, cropped, samples):
+    """Padding and cropping copy the whole image."""
     net = build_unet(UNetConfig(base=4, depth=1, norm="batch", dropout=0.5, scale=0.25), seed=0).eval()
-    nodes = onnx.load_from_string(export_onnx(MonteCarlo(net, 0, seed=0), [(torch.randn(1, 1, *size),)])).graph.node
-    kinds = [one.op_type for one in nodes]
+    probability, image = MonteCarlo(net, samples, seed=0), IMAGE[:1, :, : size[0], : size[1]]
+    content = export_onnx(probability, [(image,)])
+    kinds = [one.op_type for one in onnx.load_from_string(content).graph.node]
     assert ("Pad" in kinds, kinds[-1]) == ((True, "Slice") if cropped else (False, "Resize"))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x0": image.numpy()})
+    with torch.inference_mode():
+        assert torch.allclose(torch.from_numpy(found), probability(image), atol=1e-5)
 
 
 @torch.inference_mode()
