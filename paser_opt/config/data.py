@@ -41,6 +41,11 @@ class DataConfig(Config):
         (), description='named corruption of every image; of several, each image has one in turn ("none": as it is)'
     )
     severity: int = Field(3, ge=1, le=5, description="severity of the corruption")
+    augment: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
+        (),
+        description="augmentation: every training image comes again under each of these corruptions, in a severity "
+        "drawn for it; val and test stay as they are",
+    )
     standardise: Standardise = Field(
         "dataset",
         description="models see images less the training images' mean, over their std; or each less its own, over its "

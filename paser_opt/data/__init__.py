@@ -2,6 +2,7 @@
 
     source (folder, mnist, synthetic)  →  train / val / test, images in [0, 1]
     corruptions, if any are named      →  the same, disturbed: each image by one of them, in turn
+    augment, if any are named          →  beside each training image its copies, one under each of them
     seeded split of train              →  D_PT / D_RL / D_FT, disjoint; or folds, that take turns as D_RL
     mean and std of train, or of each  →  standardised images
 
@@ -27,7 +28,7 @@ from ..patches import IGNORE
 from ..progress import Progress, Silent
 from ..records import DataSummary
 from . import folder, mnist, synthetic
-from .corruptions import corrupt, corruption
+from .corruptions import NONE, corrupt, corruption
 from .splits import Part, Splits, divide
 
 __all__ = ["DATASETS", "Part", "SegmentationData", "Source", "load"]
@@ -51,9 +52,13 @@ DATASETS: dict[str, Source] = {
     "mnist": Source(mnist.read, frozenset({"path", "size", "count", "digits", "target", "holdout"})),
 }
 
-COMMON = frozenset({"kind", "classes", "corruption", "severity", "standardise", "flips", "parts", "folds", "seed"})
+COMMON = frozenset(
+    {"kind", "classes", "corruption", "severity", "augment", "standardise", "flips", "parts", "folds", "seed"}
+)
 PARTS = ("pretrain", "policy", "finetune", "val", "test")
 STAGE_DRAWS = 6  # names the stream of the seed that divides the training images; another value is another split
+COPY_DRAWS = 7  # and this one what becomes of their copies
+SEVERITIES = range(1, 6)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class SegmentationData:
     standardise: Standardise = "dataset"
     folds: int = 0
     """2 or more: D_PT and D_RL are both all training images, cut into as many folds."""
+    augment: tuple[str, ...] = ()
+    """In D_PT, D_RL and D_FT each image is followed by its copies under these."""
 
     @property
     def training(self) -> Part:
@@ -81,8 +88,9 @@ class SegmentationData:
         return self.pretrain if self.folds else Part.joined(self.pretrain, self.policy, self.finetune)
 
     def without_folds(self) -> list[SegmentationData]:
-        """The data for each fold: D_RL is the fold, D_PT all other training images."""
-        ends = np.linspace(0, len(self.pretrain), self.folds + 1).round().astype(int).tolist()
+        """The data for each fold: D_RL is the fold, D_PT all other training images; copies go with their image."""
+        alike = 1 + len(self.augment)
+        ends = (np.linspace(0, len(self.pretrain) // alike, self.folds + 1).round().astype(int) * alike).tolist()
         every = range(len(self.pretrain))
         return [
             replace(self, folds=0, policy=self.pretrain.take(every[start:end]),
@@ -126,7 +134,11 @@ class SegmentationData:
         return DataSummary(
             kind=self.kind,
             fingerprint=self.fingerprint,
-            images={name: len(getattr(self, name)) for name in PARTS},
+            images={
+                name: len(getattr(self, name)) // (1 if name in ("val", "test") else 1 + len(self.augment))
+                for name in PARTS
+            },
+            augment=list(self.augment),
             height=self.height,
             width=self.width,
             channels=self.channels,
@@ -153,8 +165,10 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
     """
     source = DATASETS[config.kind]
     _check_fields(config, source)
-    for name in config.corruption:
+    for name in (*config.corruption, *config.augment):
         corruption(name)
+    if len({*config.augment, NONE}) <= len(config.augment):
+        raise ConfigError(f'[data] augment = {list(config.augment)}: name each corruption once, and not "{NONE}"')
     splits = source.read(config, progress or Silent())
     class_names = config.classes or splits.class_names
     if len(class_names) != len(splits.class_names):
@@ -162,7 +176,7 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
             f"classes has {len(class_names)} names, but data of kind {config.kind!r} has "
             f"{len(splits.class_names)} classes: {', '.join(splits.class_names)}"
         )
-    train, val, test = splits.train, splits.val, splits.test
+    train, val, test = clean, *_ = splits.train, splits.val, splits.test
     if config.corruption:
         generator = torch.Generator().manual_seed(config.seed)
         train, val, test = (_corrupted(part, config, generator) for part in (train, val, test))
@@ -175,6 +189,9 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
     else:
         stages = divide(len(train), config.parts, ("D_PT", "D_RL", "D_FT"), draws)
     mean, std = _mean_and_std(train.images)
+    if config.augment:
+        train, alike = _with_copies(train, clean, config), 1 + len(config.augment)
+        stages = [[index * alike + copy for index in indices for copy in range(alike)] for indices in stages]
     parts = dict(zip(PARTS, (*(train.take(indices) for indices in stages), val, test), strict=True))
     _check_labels(parts)
     return SegmentationData(
@@ -185,6 +202,7 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
         fingerprint=_fingerprint(parts, config.standardise),
         flips=config.flips,
         folds=config.folds,
+        augment=config.augment,
         standardise=config.standardise,
         **{
             name: replace(part, images=_standardised(part.images, mean, std, config.standardise))
@@ -199,6 +217,25 @@ def _corrupted(part: Part, config: DataConfig, generator: torch.Generator) -> Pa
     for first, name in enumerate(config.corruption):
         images[first::kinds] = corrupt(part.images[first::kinds], name, config.severity, generator)
     return replace(part, images=images, corruptions=tuple(config.corruption[i % kinds] for i in range(len(part))))
+
+
+def _with_copies(own: Part, clean: Part, config: DataConfig) -> Part:
+    """Each image of ``own``, and after it that of ``clean`` under each corruption of ``augment``."""
+    generator = torch.Generator().manual_seed(config.seed * 1000 + COPY_DRAWS)
+    pieces = [own.images]
+    for name in config.augment:
+        severity = torch.randint(SEVERITIES[0], SEVERITIES[-1] + 1, (len(own),), generator=generator)
+        images = torch.empty_like(own.images)
+        for one in SEVERITIES:
+            images[severity == one] = corrupt(clean.images[severity == one], name, one, generator)
+        pieces.append(images)
+    under = ("", *config.augment)
+    return Part(
+        torch.stack(pieces, dim=1).flatten(0, 1),
+        own.masks.repeat_interleave(len(under), dim=0),
+        tuple(f"{name} {kind}".rstrip() for name in own.names for kind in under),
+        tuple(kind or first for first in own.corruptions or (NONE,) * len(own) for kind in under),
+    )
 
 
 def _check_fields(config: DataConfig, source: Source) -> None:

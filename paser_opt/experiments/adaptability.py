@@ -40,7 +40,8 @@ Seeds = Sequence[Mapping[Shift, Mapping[str, Points]]]
 
 def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     """One sheet of all that is unseen together, one of every corruption and severity."""
-    seen = subjects[0].pipeline.study.data.corruption
+    data = subjects[0].pipeline.study.data
+    seen = {*data.corruption, *data.augment}
     shifts = [AS_TRAINED, *((kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES)]
     seeds = [_reached(one, shifts) for one in subjects]
     unseen = [shift for shift in shifts[1:] if shift[0] not in seen]
@@ -51,11 +52,15 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
         f"Random: {RANDOM} on the same corrupted images, expectation over draws; it spends what the pipeline spends.",
         "Sent on: share of patches that f_0 does not keep. Latency: predicted from the profile, mean of an image.",
     ]
-    if seen:
+    if data.corruption:
         notes.append(
-            f"The study trains and tests under {', '.join(seen)}; another corruption stands in for an image's own. "
-            "Corruptions it trains under are not among the unseen."
+            f"The study trains and tests under {', '.join(data.corruption)}; another corruption stands in for an "
+            "image's own."
         )
+    if data.augment:
+        notes.append(f"Copies of the training images are under {', '.join(data.augment)} (augment).")
+    if seen:
+        notes.append("Corruptions it trains under are not among the unseen.")
     return Findings(
         sheets=[*([_together(seeds, unseen, sample)] if unseen else []), _each(seeds, shifts, sample)], notes=notes
     )
@@ -75,7 +80,8 @@ def _reached(subject: Subject, shifts: Sequence[Shift]) -> dict[Shift, dict[str,
     bench = subject.bench
     own = subject.pipeline.study.data
     changed = own.corruption or own.standardise != "dataset"
-    clean = subject.pipeline.data(subject.seed, corruption=(), standardise="dataset") if changed else bench.data
+    bare = {"corruption": (), "augment": (), "standardise": "dataset"}
+    clean = subject.pipeline.data(subject.seed, **bare) if changed else bench.data
     bench.progress.stage(f"corrupted test images, seed {subject.seed}", len(shifts))
     on_val = subject.trained.route(subject.trained.tables("val"))
     most = most_sent(torch.nn.functional.one_hot(on_val, len(subject.trained.models)).sum(dim=1).tolist())

@@ -32,6 +32,8 @@ def study_page(
     parts = [f"# {study.name}", f"{study.description} {MADE}".strip()]
     parts.append(_origin(origin.model_copy(update={"commands": [command]})))
     images = ", ".join(f"{count} {part}" for part, count in data.images.items())
+    if data.augment:
+        images += f"; beside each training image its copies under {', '.join(data.augment)}"
     parts.append(
         f"{data.height} x {data.width} pixels, {len(data.class_names)} classes ({', '.join(data.class_names)}); "
         f"images: {images}. {len(info.trials)} trials, profile of {_settled(info.profiles[origin.device])}."

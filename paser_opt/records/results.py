@@ -185,7 +185,10 @@ class DataSummary(Record):
 
     kind: str
     fingerprint: str
-    images: dict[str, int] = Field(description="part → number of images")
+    images: dict[str, int] = Field(description="part → number of images, copies not counted")
+    augment: list[str] = Field(
+        default_factory=list, description="corruptions under which each training image has a copy"
+    )
     height: int
     width: int
     channels: int

@@ -97,6 +97,61 @@ def test_divide_covers_everything_once():
     assert sorted(index for part in parts for index in part) == list(range(11))
 
 
+# --- copies -------------------------------------------------------------------------------------------
+
+FEW = {"count": 12, "size": (32, 32), "parts": (0.5, 0.5, 0.0)}
+
+
+def test_beside_each_training_image_stand_its_copies_and_nothing_else_changes():
+    plain = load(DataConfig(**FEW))
+    data = load(DataConfig(**FEW, augment=["contrast", "speckle"]))
+    assert data.fingerprint != plain.fingerprint
+    for part in ("val", "test"):
+        assert torch.equal(getattr(data, part).images, getattr(plain, part).images)
+    for part in ("pretrain", "policy"):
+        one, own = getattr(data, part), getattr(plain, part)
+        assert torch.equal(one.images[::3], own.images)
+        assert torch.equal(one.masks, own.masks.repeat_interleave(3, dim=0))
+        assert one.corruptions == ("none", "contrast", "speckle") * len(own)
+        assert one.names[:3] == (own.names[0], f"{own.names[0]} contrast", f"{own.names[0]} speckle")
+        spread = one.images.std(dim=(1, 2, 3))
+        factors = (spread[1::3] / spread[::3]).tolist()  # ImageNet-C's, each image in a severity of its own
+        assert all(min(abs(factor - one) for one in (0.4, 0.3, 0.2, 0.1, 0.05)) < 1e-3 for factor in factors)
+    assert data.summary().images == plain.summary().images and data.summary().augment == ["contrast", "speckle"]
+
+
+def test_severities_differ_from_image_to_image():
+    data = load(DataConfig(**{**FEW, "count": 40}, augment="contrast"))
+    spread = data.pretrain.images.std(dim=(1, 2, 3))
+    assert len({round(factor, 2) for factor in (spread[1::2] / spread[::2]).tolist()}) >= 4
+
+
+def test_copies_are_of_the_image_without_its_own_corruption():
+    clean = load(DataConfig(**FEW))
+    data = load(DataConfig(**FEW, corruption="contrast", severity=5, augment="occlusion"))
+    copies, images = data.display(data.pretrain.images[1::2]), clean.display(clean.pretrain.images)
+    left = copies > 0  # what no square covers
+    assert 0.5 < left.float().mean() < 1
+    assert (copies[left].int() - images[left].int()).abs().max() <= 1
+
+
+def test_a_fold_takes_an_image_with_its_copies():
+    data = load(DataConfig(count=12, size=(32, 32), folds=3, augment=["blur", "gaussian"]))
+    assert data.summary().images["pretrain"] == data.summary().images["policy"] == 8
+    held = []
+    for one in data.without_folds():
+        apart, seen = ({name.split()[0] for name in part.names} for part in (one.policy, one.pretrain))
+        assert not apart & seen and len(one.policy) == 3 * len(apart) and len(apart | seen) == 8
+        held += sorted(apart)
+    assert len(held) == len(set(held)) == 8
+
+
+@pytest.mark.parametrize("names", [["blur", "blur"], ["none"], ["blur", "none"], ["fog"]])
+def test_copies_that_make_no_sense_are_refused(names):
+    with pytest.raises(ConfigError, match=r"once, and not|unknown corruption 'fog'"):
+        load(DataConfig(**FEW, augment=names))
+
+
 # --- digits -------------------------------------------------------------------------------------------
 
 
