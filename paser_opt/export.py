@@ -76,8 +76,9 @@ def export_steps(
     image = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         probability, labels = pipeline.screen(image)
-    patches = pipeline.config.grid[0] * pipeline.config.grid[1]
-    sent: list[tuple[Tensor, ...]] = [(image, probability, labels, torch.arange(n)) for n in batch_points(patches)]
+    sent: list[tuple[Tensor, ...]] = [
+        (image, probability, labels, torch.arange(n)) for n in batch_points(pipeline.config.patches)
+    ]
     steps: dict[str, tuple[nn.Module, list[tuple[Tensor, ...]]]] = {
         "screen": (pipeline.screen, [(image,)]),
         "policy": (pipeline.decide, [(image, probability)]),

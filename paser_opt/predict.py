@@ -140,7 +140,7 @@ class Predictor:
     def _calibrate(self) -> TimeBudget:
         x = np.zeros((1, self.manifest.channels, self.manifest.height, self.manifest.width), dtype=np.float32)
         probability, labels = self._run["screen"](x)
-        count = self.manifest.pipeline.grid[0] * self.manifest.pipeline.grid[1]
+        count = self.manifest.pipeline.patches
         points = sorted({*(2**power for power in range(count.bit_length())), count})
         fixed = (
             lambda: self._run["screen"](x),

@@ -161,8 +161,7 @@ class RoutedPipeline:
         """The same pipeline with every step run by ``runtime``, for single images of ``image``'s shape (1, C, H, W)."""
         with torch.inference_mode():
             probability, labels = self.screen(image)
-        patches = self.config.grid[0] * self.config.grid[1]
-        points = [torch.arange(n, device=image.device) for n in batch_points(patches)]
+        points = [torch.arange(n, device=image.device) for n in batch_points(self.config.patches)]
         other = copy.copy(self)
         other.screen = runtime(self.screen, [(image,)])
         other.decide = runtime(self.decide, [(image, probability)])

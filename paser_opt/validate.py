@@ -62,7 +62,7 @@ def subjects(trials: Sequence[TrialRecord], most: int) -> list[Subject]:
 
 def mixes(config: PipelineConfig, usage: Sequence[float] | None = None) -> dict[str, tuple[int, ...]]:
     """Routes of one image from the cheapest to the dearest, and one with a trial's own ``usage`` of the models."""
-    models, patches = len(config.models), config.grid[0] * config.grid[1]
+    models, patches = len(config.models), config.patches
 
     def shares(*share: float) -> tuple[int, ...]:
         sent = [round(one * patches) for one in share[1:]]

@@ -147,6 +147,11 @@ class PipelineConfig(Config):
         return self
 
     @property
+    def patches(self) -> int:
+        """Of one image."""
+        return self.grid[0] * self.grid[1]
+
+    @property
     def screen_first(self) -> bool:
         """Whether f_0 is trained before f_1 …, without a teacher."""
         return self.context == "screen" or bool(self.training.needs_screen)

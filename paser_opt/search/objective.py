@@ -72,7 +72,7 @@ class Priced:
 
     @property
     def patches(self) -> int:
-        return self.config.grid[0] * self.config.grid[1]
+        return self.config.patches
 
     def least(self) -> Cost:
         """Of the cheapest possible route: f_0 keeps every patch."""
