@@ -44,7 +44,7 @@ class DataConfig(Config):
     augment: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         (),
         description="augmentation: every training image comes again under each of these corruptions, in a severity "
-        "drawn for it; val and test stay as they are",
+        "drawn for it; val and test have none",
     )
     standardise: Standardise = Field(
         "dataset",

@@ -143,6 +143,11 @@ class Study(Config):
     @model_validator(mode="after")
     def _complementary(self) -> Study:
         for index, model in enumerate(self.space.models):
+            if model.corruption is not None and self.data.augment:
+                raise ValueError(
+                    f'f_{index} is to train under "{model.corruption}" alone, and data.augment gives every UNet copies '
+                    "under others: leave out one of them"
+                )
             if model.corruption is not None and model.corruption not in self.data.corruption:
                 known = ", ".join(self.data.corruption) or "none at all"
                 raise ValueError(

@@ -2,9 +2,9 @@
 
     source (folder, mnist, synthetic)  →  train / val / test, images in [0, 1]
     corruptions, if any are named      →  the same, disturbed: each image by one of them, in turn
-    augment, if any are named          →  beside each training image its copies, one under each of them
     seeded split of train              →  D_PT / D_RL / D_FT, disjoint; or folds, that take turns as D_RL
-    mean and std of train, or of each  →  standardised images
+    augment, if corruptions are named  →  there, after each image, its copies, one under each of them
+    mean and std of train, or of each  →  standardised images; copies do not count in the former
 
 A new kind of data is one file with a ``read(config, progress) -> Splits``, one entry in DATASETS and its name
 in DataConfig.kind. Everything follows from DataConfig alone; ``fingerprint`` says whether two loads are the same.
@@ -28,7 +28,7 @@ from ..patches import IGNORE
 from ..progress import Progress, Silent
 from ..records import DataSummary
 from . import folder, mnist, synthetic
-from .corruptions import NONE, corrupt, corruption
+from .corruptions import NONE, SEVERITIES, corrupt, corruption
 from .splits import Part, Splits, divide
 
 __all__ = ["DATASETS", "Part", "SegmentationData", "Source", "load"]
@@ -57,8 +57,7 @@ COMMON = frozenset(
 )
 PARTS = ("pretrain", "policy", "finetune", "val", "test")
 STAGE_DRAWS = 6  # names the stream of the seed that divides the training images; another value is another split
-COPY_DRAWS = 7  # and this one what becomes of their copies
-SEVERITIES = range(1, 6)
+COPY_DRAWS = 7  # and this one the severities and the noise of their copies
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,19 @@ class SegmentationData:
     """In D_PT, D_RL and D_FT each image is followed by its copies under these."""
 
     @property
+    def copies(self) -> int:
+        """Rows of D_PT, D_RL and D_FT that are one image: itself and what ``augment`` makes of it."""
+        return 1 + len(self.augment)
+
+    @property
     def training(self) -> Part:
         """All training images."""
         return self.pretrain if self.folds else Part.joined(self.pretrain, self.policy, self.finetune)
 
     def without_folds(self) -> list[SegmentationData]:
         """The data for each fold: D_RL is the fold, D_PT all other training images; copies go with their image."""
-        alike = 1 + len(self.augment)
-        ends = (np.linspace(0, len(self.pretrain) // alike, self.folds + 1).round().astype(int) * alike).tolist()
+        images = len(self.pretrain) // self.copies
+        ends = (np.linspace(0, images, self.folds + 1).round().astype(int) * self.copies).tolist()
         every = range(len(self.pretrain))
         return [
             replace(self, folds=0, policy=self.pretrain.take(every[start:end]),
@@ -135,8 +139,7 @@ class SegmentationData:
             kind=self.kind,
             fingerprint=self.fingerprint,
             images={
-                name: len(getattr(self, name)) // (1 if name in ("val", "test") else 1 + len(self.augment))
-                for name in PARTS
+                name: len(getattr(self, name)) // (1 if name in ("val", "test") else self.copies) for name in PARTS
             },
             augment=list(self.augment),
             height=self.height,
@@ -167,8 +170,7 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
     _check_fields(config, source)
     for name in (*config.corruption, *config.augment):
         corruption(name)
-    if len({*config.augment, NONE}) <= len(config.augment):
-        raise ConfigError(f'[data] augment = {list(config.augment)}: name each corruption once, and not "{NONE}"')
+    _check_copies(config)
     splits = source.read(config, progress or Silent())
     class_names = config.classes or splits.class_names
     if len(class_names) != len(splits.class_names):
@@ -176,7 +178,7 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
             f"classes has {len(class_names)} names, but data of kind {config.kind!r} has "
             f"{len(splits.class_names)} classes: {', '.join(splits.class_names)}"
         )
-    train, val, test = clean, *_ = splits.train, splits.val, splits.test
+    train, val, test = splits.train, splits.val, splits.test
     if config.corruption:
         generator = torch.Generator().manual_seed(config.seed)
         train, val, test = (_corrupted(part, config, generator) for part in (train, val, test))
@@ -190,8 +192,8 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
         stages = divide(len(train), config.parts, ("D_PT", "D_RL", "D_FT"), draws)
     mean, std = _mean_and_std(train.images)
     if config.augment:
-        train, alike = _with_copies(train, clean, config), 1 + len(config.augment)
-        stages = [[index * alike + copy for index in indices for copy in range(alike)] for indices in stages]
+        train, copies = _with_copies(train, splits.train, config), 1 + len(config.augment)
+        stages = [[index * copies + copy for index in indices for copy in range(copies)] for indices in stages]
     parts = dict(zip(PARTS, (*(train.take(indices) for indices in stages), val, test), strict=True))
     _check_labels(parts)
     return SegmentationData(
@@ -219,9 +221,22 @@ def _corrupted(part: Part, config: DataConfig, generator: torch.Generator) -> Pa
     return replace(part, images=images, corruptions=tuple(config.corruption[i % kinds] for i in range(len(part))))
 
 
+def _check_copies(config: DataConfig) -> None:
+    if NONE in config.augment:
+        raise ConfigError(f'[data] augment: "{NONE}" would show every image twice; leave it out')
+    if len(set(config.augment)) < len(config.augment):
+        raise ConfigError(f"[data] augment = {list(config.augment)}: name each corruption once")
+    if "contrast" in config.augment and config.standardise == "image":
+        raise ConfigError(
+            '[data] augment: under standardise = "image" a copy of another contrast is the image again; '
+            "leave contrast out"
+        )
+
+
 def _with_copies(own: Part, clean: Part, config: DataConfig) -> Part:
     """Each image of ``own``, and after it that of ``clean`` under each corruption of ``augment``."""
-    generator = torch.Generator().manual_seed(config.seed * 1000 + COPY_DRAWS)
+    state = np.random.SeedSequence((config.seed, COPY_DRAWS)).generate_state(1)
+    generator = torch.Generator().manual_seed(int(state[0]))
     pieces = [own.images]
     for name in config.augment:
         severity = torch.randint(SEVERITIES[0], SEVERITIES[-1] + 1, (len(own),), generator=generator)

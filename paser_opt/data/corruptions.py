@@ -14,7 +14,9 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
-__all__ = ["CORRUPTIONS", "NONE", "Corruption", "corrupt", "corruption"]
+__all__ = ["CORRUPTIONS", "NONE", "SEVERITIES", "Corruption", "corrupt", "corruption"]
+
+SEVERITIES = range(1, 6)
 
 Corruption = Callable[[Tensor, int, torch.Generator], Tensor]
 """(images (N, C, H, W) in [0, 1], severity 1 … 5, generator) → images of the same shape, not yet clamped."""

@@ -16,6 +16,7 @@ import torch
 from ..compare.curves import Points
 from ..compare.outcome import cost_of, iou_of
 from ..compare.statistics import Statistic, compared, estimated
+from ..config import DataConfig
 from ..data import Part, SegmentationData
 from ..data.corruptions import CORRUPTIONS, corrupt
 from ..predict import capped, most_sent
@@ -24,7 +25,7 @@ from ..train.table import everywhere, screened, with_context
 from .base import Sample, Subject, less, point, sent_on, twin
 from .records import Cell, Column, Findings, Sheet
 
-__all__ = ["SEVERITIES", "corrupted", "run"]
+__all__ = ["SEVERITIES", "corrupted", "run", "unseen"]
 
 SEVERITIES = (1, 3, 5)
 CAPPED = "pipeline, no more sent on than in any image of val"
@@ -41,10 +42,9 @@ Seeds = Sequence[Mapping[Shift, Mapping[str, Points]]]
 def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
     """One sheet of all that is unseen together, one of every corruption and severity."""
     data = subjects[0].pipeline.study.data
-    seen = {*data.corruption, *data.augment}
     shifts = [AS_TRAINED, *((kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES)]
     seeds = [_reached(one, shifts) for one in subjects]
-    unseen = [shift for shift in shifts[1:] if shift[0] not in seen]
+    left = [shift for shift in shifts[1:] if shift[0] in unseen(data)]
     notes = [
         "Drop: share of the IoU on the test images as they are that is lost, each route against itself.",
         "No more sent on than in any image of val, in all and to each model: of an image's patches those that the "
@@ -58,12 +58,17 @@ def run(subjects: Sequence[Subject], sample: Sample) -> Findings:
             "image's own."
         )
     if data.augment:
-        notes.append(f"Copies of the training images are under {', '.join(data.augment)} (augment).")
-    if seen:
-        notes.append("Corruptions it trains under are not among the unseen.")
+        notes.append(f"The study trains on copies of its images too, under {', '.join(data.augment)}.")
+    if data.corruption or data.augment:
+        notes.append("Corruptions that it trains under are not among the unseen.")
     return Findings(
-        sheets=[*([_together(seeds, unseen, sample)] if unseen else []), _each(seeds, shifts, sample)], notes=notes
+        sheets=[*([_together(seeds, left, sample)] if left else []), _each(seeds, shifts, sample)], notes=notes
     )
+
+
+def unseen(data: DataConfig) -> list[str]:
+    """Corruptions that no UNet is trained under, neither its images nor their copies."""
+    return [kind for kind in CORRUPTIONS if kind not in {*data.corruption, *data.augment}]
 
 
 def corrupted(data: SegmentationData, clean: SegmentationData, kind: str, severity: int, seed: int) -> Part:
@@ -154,22 +159,22 @@ def _mean(statistics: Sequence[Statistic]) -> Statistic:
     return lambda weight: torch.stack([one(weight) for one in statistics]).mean(dim=0)
 
 
-def _together(seeds: Seeds, unseen: Sequence[Shift], sample: Sample) -> Sheet:
+def _together(seeds: Seeds, shifts: Sequence[Shift], sample: Sample) -> Sheet:
     drops = {
-        name: sample.both([_mean([_drop(seed, shift, name) for shift in unseen]) for seed in seeds])
+        name: sample.both([_mean([_drop(seed, shift, name) for shift in shifts]) for seed in seeds])
         for name in (PIPELINE, CAPPED, RANDOM, LARGEST, SMALLEST)
     }
     against = compared({name: less(found, drops[PIPELINE]) for name, found in drops.items() if name != PIPELINE})
     rows: list[list[Cell]] = []
     for name in drops:
-        dearer = sample.estimate([_mean([_dearer(seed, shift, name) for shift in unseen]) for seed in seeds])
-        more = [sent_on([seed[shift][name] for seed in seeds]) for shift in unseen]
+        dearer = sample.estimate([_mean([_dearer(seed, shift, name) for shift in shifts]) for seed in seeds])
+        more = [sent_on([seed[shift][name] for seed in seeds]) for shift in shifts]
         as_trained = sent_on([seed[AS_TRAINED][name] for seed in seeds])
         rows.append(
             [
                 name,
                 sample.estimate([iou_of(seed[AS_TRAINED][name]) for seed in seeds]),
-                sample.estimate([_mean([iou_of(seed[shift][name]) for shift in unseen]) for seed in seeds]),
+                sample.estimate([_mean([iou_of(seed[shift][name]) for shift in shifts]) for seed in seeds]),
                 estimated(*drops[name]),
                 against.get(name),
                 as_trained,
@@ -177,7 +182,7 @@ def _together(seeds: Seeds, unseen: Sequence[Shift], sample: Sample) -> Sheet:
                 dearer,
             ]
         )
-    kinds = len({kind for kind, _ in unseen})
+    kinds = len({kind for kind, _ in shifts})
     return Sheet(
         title=f"All of {kinds} unseen corruptions in severities {', '.join(map(str, SEVERITIES))}",
         columns=[

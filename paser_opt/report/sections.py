@@ -39,6 +39,7 @@ def facts(info: Info) -> str:
         run.study.description,
         f"device {run.study.device}",
         f"{data.kind} images, {data.height} × {data.width}, {len(data.class_names)} classes",
+        f"training images also under {', '.join(data.augment)}" if data.augment else "",
         ", ".join(f"{states.count(state)} {state}" for state in ("complete", "pruned", "failed")) + " trials",
         f"{words.time(max((trial.clock_s for trial in info.trials), default=0.0))} of search",
         f"started {run.created}",

@@ -30,7 +30,8 @@ class PricedRouter(DeployedPolicy):
         if self._fitted is None or self._fitted[0] is not learn or self._fitted[1] is not choose:
             both = (learn, choose)
             observation = torch.cat([one.seen.observations[self.config.kind] for one in both])
-            fit_priced(self.priced, observation, torch.cat([one.hard for one in both]))
+            image = torch.cat([learn.image, int(learn.image[-1]) + 1 + choose.image])
+            fit_priced(self.priced, observation, torch.cat([one.hard for one in both]), image=image)
             self._fitted = both
         self.priced.ask(goal.cost_weight, goal.cost_per_patch)
         self._cost = goal.cost_per_patch.clone()

@@ -48,6 +48,13 @@ class Labelled:
     surprise: Tensor  # (M, T) mean negative log-likelihood of the truth, nats
     key: str = ""
     """names what these tables were made from"""
+    copies: int = 1
+    """rows that are one image: itself and its copies"""
+
+    @property
+    def image(self) -> Tensor:
+        """(N,) number of the image that each row is, or is a copy of."""
+        return torch.arange(len(self.hard)) // self.copies
 
     def routed(self, route: Tensor) -> Tensor:
         """Confusion matrices (N, K, K) of the images under routes (N, P)."""
@@ -103,7 +110,8 @@ def labelled(
 
     seen = Seen(named("feature "), made["confidence"], named("observation "))
     gain = gains(table.hard, table.soft, trained.config.training.reward)
-    return Labelled(seen, table.hard, gain, made["surprise"].mean(dim=0), key)
+    copies = trained.copies if part_name == "policy" else 1
+    return Labelled(seen, table.hard, gain, made["surprise"].mean(dim=0), key, copies)
 
 
 @torch.inference_mode()

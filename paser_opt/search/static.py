@@ -213,8 +213,8 @@ class SingleModels:
             self.unfinished.unlearnt.setdefault(config, {})[seed] = never
         yield row, matrices
         if self.int8:
-            part = self.data.pretrain
-            examples = [(image[None],) for image in part.images[:INT8_EXAMPLES]]
+            images = self.data.pretrain.images[:: self.data.copies]
+            examples = [(image[None],) for image in images[:INT8_EXAMPLES]]
             yield self._row(single, "int8", self.int8, key, self.quantize(screen, examples))
 
     def _row(

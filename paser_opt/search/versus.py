@@ -162,6 +162,11 @@ class _Maker:
             f"Random routes and oracles decide nothing at run time; they are charged the step of the {ENTROPY}.",
             "f_1 … on whole images run outside the extent they were trained at; see docs/comparing.md.",
         ]
+        if augment := self.pipeline.study.data.augment:
+            notes.append(
+                f"Policies and priced gains learn from copies of D_RL's images too, under {', '.join(augment)}; "
+                "thresholds and cascade are chosen on val, which has none."
+            )
         if energy.value is None:
             notes.append(f"No energy: {energy.reason}.")
         elif energy.how == "estimated":

@@ -64,7 +64,7 @@ class _Trainer(Stages):
             seed=config.seed,
         ).to(device)
         self.out = Trained(config, self.models, self.policy, torch.tensor(cost_per_patch), self.table,
-                           seconds=self.seconds, histories=self.histories)  # fmt: skip
+                           seconds=self.seconds, histories=self.histories, copies=data.copies)  # fmt: skip
         self.shape = patch_size(data.height, data.width, config.grid)
         # What every stage depends on; the tables and the teacher add the grid.
         self.common = {"data": data.fingerprint, "flips": data.flips, "seed": config.seed}

@@ -20,18 +20,19 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 @torch.no_grad()
-def fit_priced(policy: PricedPolicy, observation: Tensor, hard: Tensor) -> History:
+def fit_priced(policy: PricedPolicy, observation: Tensor, hard: Tensor, *, image: Tensor | None = None) -> History:
     """Fit the policy in place to observations (N, D, h, w) and confusion matrices (N, P, M, K, K); deterministic.
 
-    The penalty is the one with the least squared error over images left out, fold by fold.
+    The penalty is the one with the least squared error over images left out, fold by fold. ``image`` (N,) numbers the
+    image that each row is, or is a copy of: a copy left out alone would be told by the others. None: all differ.
     """
     gain = gains(hard, hard, "steady_iou").double()  # (N, P, M)
     features = policy.features(observation.to(policy.mean.device))
     policy.mean.copy_(features.mean(dim=(0, 1, 2)))
     policy.scale.copy_(features.std(dim=(0, 1, 2)).clamp_min(1e-6))
     inputs = policy.design(features).flatten(1, 2).double().cpu()  # (N, P, F)
-    count = len(inputs)
-    fold = torch.arange(count) % min(FOLDS, count)
+    image = torch.arange(len(inputs)) if image is None else image
+    fold = image % min(FOLDS, int(image.max()) + 1)
     gram = _by_fold(torch.einsum("npf,npg->nfg", inputs, inputs), fold)
     moment = _by_fold(torch.einsum("npf,npm->nfm", inputs, gain), fold)
     penalty = torch.eye(inputs.shape[-1], dtype=torch.float64) * gain[..., 0].numel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ..config import PipelineConfig
@@ -32,6 +33,8 @@ class Trained:
     keys: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
+    copies: int = 1
+    """Rows of D_RL that are one image: see SegmentationData.copies."""
     folds: Callable[[], list[tuple[list[UNet], Part]]] | None = None
     """With folds, the UNets trained without each fold, and its images: D_RL in order."""
 
@@ -61,7 +64,8 @@ class Trained:
         config, training, table = self.config, self.config.training, self.tables("policy")
         if isinstance(self.policy, PricedPolicy):
             self.policy.ask(config.cost_weight, self.cost_per_patch, charge_f0=training.charge_f0)
-            return fit_priced(self.policy, table.observation, table.hard)
+            image = torch.arange(len(table.hard)) // self.copies
+            return fit_priced(self.policy, table.observation, table.hard, image=image)
         return train_policy(
             self.policy, self.bandit(table), self.bandit(self.tables("val")), training, grid=config.grid, flips=flips,
             epochs=epochs, seed=config.seed, device=next(self.policy.parameters()).device, progress=progress,

@@ -116,7 +116,7 @@ def test_beside_each_training_image_stand_its_copies_and_nothing_else_changes():
         assert one.names[:3] == (own.names[0], f"{own.names[0]} contrast", f"{own.names[0]} speckle")
         spread = one.images.std(dim=(1, 2, 3))
         factors = (spread[1::3] / spread[::3]).tolist()  # ImageNet-C's, each image in a severity of its own
-        assert all(min(abs(factor - one) for one in (0.4, 0.3, 0.2, 0.1, 0.05)) < 1e-3 for factor in factors)
+        assert all(min(abs(factor - known) for known in (0.4, 0.3, 0.2, 0.1, 0.05)) < 1e-3 for factor in factors)
     assert data.summary().images == plain.summary().images and data.summary().augment == ["contrast", "speckle"]
 
 
@@ -146,10 +146,34 @@ def test_a_fold_takes_an_image_with_its_copies():
     assert len(held) == len(set(held)) == 8
 
 
-@pytest.mark.parametrize("names", [["blur", "blur"], ["none"], ["blur", "none"], ["fog"]])
-def test_copies_that_make_no_sense_are_refused(names):
-    with pytest.raises(ConfigError, match=r"once, and not|unknown corruption 'fog'"):
-        load(DataConfig(**FEW, augment=names))
+def test_images_that_have_corruptions_in_turn_keep_them_beside_their_copies():
+    mixed = {"corruption": ["none", "blur", "gaussian"], "standardise": "image"}
+    plain, data = (load(DataConfig(**FEW, **mixed, augment=names)) for names in ([], ["speckle", "occlusion"]))
+    for part in ("pretrain", "policy"):
+        one, own = getattr(data, part), getattr(plain, part)
+        assert one.corruptions[::3] == own.corruptions and set(one.corruptions[1::3]) == {"speckle"}
+        assert torch.equal(one.images[::3], own.images)
+        assert one.images.mean(dim=(1, 2, 3)).abs().max() < 1e-5, "copies too are standardised by their own mean"
+
+
+def test_any_seed_will_do():
+    first, again, other = (load(DataConfig(**FEW, augment="speckle", seed=seed)) for seed in (2**62, 2**62, 1))
+    assert torch.equal(first.pretrain.images, again.pretrain.images)
+    assert first.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"augment": ["blur", "blur"]}, "name each corruption once"),
+        ({"augment": ["blur", "none"]}, '"none" would show every image twice'),
+        ({"augment": ["fog"]}, "unknown corruption 'fog'"),
+        ({"augment": ["contrast"], "standardise": "image"}, "leave contrast out"),
+    ],
+)
+def test_copies_that_make_no_sense_are_refused(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        load(DataConfig(**FEW, **keys))
 
 
 # --- digits -------------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from paser_opt.compare.curves import Points
 from paser_opt.compare.records import Estimate
 from paser_opt.config import DataConfig, PolicyConfig
 from paser_opt.data import load
+from paser_opt.data.corruptions import CORRUPTIONS
 from paser_opt.errors import RunError
 from paser_opt.experiments import NAMES
 from paser_opt.experiments.ablation import FULL, ablated, variant
-from paser_opt.experiments.adaptability import AS_TRAINED, SEVERITIES, corrupted
+from paser_opt.experiments.adaptability import AS_TRAINED, SEVERITIES, corrupted, unseen
 from paser_opt.experiments.adaptability import _each as each_shift
 from paser_opt.experiments.base import Sample, point, retrained, subject, twin
 from paser_opt.experiments.cost_kinds import believed_latency_s
@@ -108,6 +109,12 @@ def test_contrast_is_nothing_to_images_standardised_by_their_own_mean_and_std():
     clean = load(DataConfig(count=10, size=(32, 32)))
     own = load(DataConfig(count=10, size=(32, 32), standardise="image"))
     assert torch.allclose(corrupted(own, clean, "contrast", 5, seed=0).images, own.test.images, atol=1e-3)
+
+
+def test_what_a_study_trains_under_is_not_unseen():
+    noisy = DataConfig(corruption="gaussian", augment=["blur", "contrast"])
+    assert unseen(noisy) == ["salt_and_pepper", "speckle", "occlusion"]
+    assert unseen(DataConfig()) == list(CORRUPTIONS) and unseen(DataConfig(augment=list(CORRUPTIONS))) == []
 
 
 def points(right: list[int], latency_s: float = 1.0) -> Points:

@@ -111,6 +111,8 @@ def test_a_model_cannot_train_under_what_no_image_is_under():
     space = Space(models=(ModelSpace(**size), ModelSpace(**size, corruption="blur")))
     with pytest.raises(ValidationError, match=r'f_1 is to train under "blur": data.corruption names gaussian; add it'):
         Study(name="toy", data=DataConfig(corruption=("gaussian",)), space=space)
+    with pytest.raises(ValidationError, match=r"data.augment gives every UNet copies under others: leave out one"):
+        Study(name="toy", data=MIXED.model_copy(update={"augment": ("speckle",)}), space=space)
     study = Study(name="toy", data=MIXED, space=space)
     config = PipelineConfig(
         models=(UNetConfig(base=2, depth=1), UNetConfig(base=2, depth=1, corruption="blur")), grid=(2, 2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from paser_opt.config import DataConfig, PipelineConfig, TrainConfig, UNetConfig
+from paser_opt.config import DataConfig, PipelineConfig, PolicyConfig, TrainConfig, UNetConfig
 from paser_opt.data import load
 from paser_opt.evaluate import patch_confusions
 from paser_opt.patches import split, split_mask
@@ -89,3 +89,16 @@ def test_a_restored_pipeline_has_the_same_tables(made):
 def test_one_fold_is_none():
     with pytest.raises(ValueError, match="folds = 1 leaves nothing to train on"):
         DataConfig(folds=1)
+
+
+def test_copies_stay_with_their_image_in_folds_and_in_what_learns_from_them(tmp_path):
+    data = load(DataConfig(count=14, size=(32, 32), folds=3, augment=["speckle", "blur"]))
+    store = ArtifactStore(tmp_path)
+    config = CONFIG.model_copy(update={"policy": PolicyConfig(kind="priced")})
+    result = train_pipeline(config, data, store, (0.2, 0.8), device=CPU, progress=Silent())
+    seen = [name for _, part in result.looked_at("policy", data.policy) for name in part.names]
+    assert seen == list(data.policy.names) and len(seen) == 30
+    learn, val = (labelled(result, part, name, store, [config.policy])
+                  for name, part in (("policy", data.policy), ("val", data.val)))  # fmt: skip
+    assert learn.image.tolist() == [row // 3 for row in range(30)]
+    assert val.image.tolist() == list(range(len(data.val)))

@@ -52,3 +52,15 @@ def test_one_image_is_enough_to_run():
     observation, hard, _ = bandit(1, 0, told=True)
     fit_priced(one, observation, hard)
     assert one.gain(observation).isfinite().all()
+
+
+def test_copies_of_an_image_do_not_tell_the_gain_of_another():
+    """An image left out with its copies on the other side would be told by them, and noise be taken for news."""
+    observation, hard, _ = bandit(8, 0, told=False)
+    alone, copied = policy(), policy()
+    without = fit_priced(alone, observation, hard)
+    rows = [one.repeat_interleave(3, dim=0) for one in (observation, hard)]
+    history = fit_priced(copied, *rows, image=torch.arange(24) // 3)
+    assert history[0]["strength"] == without[0]["strength"] == STRENGTHS[-1]
+    assert copied.spread.item() == pytest.approx(alone.spread.item(), rel=0.02)
+    assert fit_priced(policy(), *rows)[0]["strength"] == STRENGTHS[0]
