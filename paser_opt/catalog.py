@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from .config import Device, Study
 from .errors import ConfigError
@@ -53,7 +54,7 @@ def _read(model: type[ConfigT], kind: str, name: str, options: Mapping[str, str]
     try:
         return model.model_validate({**content, **options})
     except ValidationError as error:
-        where = "--" if error.errors()[0]["loc"][:1] in {(key,) for key in options} else f"{path}: "
+        where = "--" if _foremost(error)["loc"][:1] in {(key,) for key in options} else f"{path}: "
         raise ConfigError(f"{where}{explain(error, model)}") from None
 
 
@@ -101,8 +102,8 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first fault of a pydantic error in one line: field, fault, mend."""
-    first = error.errors()[0]
+    """The foremost fault of a pydantic error in one line: field, fault, mend."""
+    first = _foremost(error)
     where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -113,10 +114,16 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{where or 'file'}: {message}" + (f" (and {more} more)" if more else "")
 
 
+def _foremost(error: ValidationError) -> ErrorDetails:
+    """An unknown key, if there is one, for it tells why another is missing; else the first fault."""
+    faults = error.errors()
+    return next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
+
+
 def _fields(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Keys of what lies at ``path``, lists of tables included."""
     for part in path:
         field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
     return list(model.model_fields)

@@ -88,6 +88,10 @@ def test_a_file_extends_another(tmp_path):
         ('extends = "quickstrat"', "no study 'quickstrat'; did you mean quickstart"),
         ("extends = 3", "mine.toml: extends: name one of battery, "),
         ('extends = "mine.toml"', "extends: mine.toml extends this file in turn"),
+        (
+            "[space]\nmodels = [{ base = 4, depth = 1 }, { base = 8, dept = 2 }]",
+            "models.1.dept: unknown key; did you mean 'depth'?",
+        ),
         ('extends = "quickstart"\n[space]\ngird = "2x2"', "space.gird: unknown key; did you mean 'grid'"),
     ],
 )

@@ -82,7 +82,7 @@ def desk(tmp_path, tiny_toml, monkeypatch):
     short = "[training]\npretrain_epochs = 1\ndistill_epochs = 1\npolicy_epochs = 2\nfinetune_epochs = 0\n"
     sizes = "models = [{ base = 2, depth = 1 }, { base = 4, depth = 1 }]"
     rocks = re.sub(r"^models = .*$", sizes, rocks, flags=re.MULTILINE)
-    (tmp_path / "rocks.toml").write_text(rocks + short, encoding="utf-8")
+    (tmp_path / "rocks.toml").write_text(rocks.replace("[training]\n", short), encoding="utf-8")
     draw_rocks(tmp_path / "rocks")
     shutil.copytree(tmp_path / "rocks" / "images", tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
@@ -95,6 +95,10 @@ def test_every_command_of_the_docs_runs(desk, monkeypatch, capfd):
         # Trials of the tiny study stand for quickstart's own; its front keeps other limits.
         arguments = [
             "3" if before == "--trial" else one for before, one in zip(["", *arguments], arguments, strict=False)
+        ]
+        # What a shell makes of a pattern.
+        arguments = [
+            file for one in arguments for file in (sorted(map(str, Path().glob(one))) if "*" in one else [one])
         ]
         monkeypatch.setattr("sys.argv", ["paser-opt", *arguments])
         with pytest.raises(SystemExit) as ended:

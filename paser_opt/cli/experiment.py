@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..experiments import NAMES
-from .options import Json, Quiet, RunPath, Seeds, TrialNumber
+from .options import Json, Quiet, RunPath, Seeds
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -23,7 +23,9 @@ def command(
         str, typer.Argument(help=" ".join(f"[bold]{name}[/bold]: {question}." for name, question in NAMES.items()))
     ],
     run: RunPath,
-    trial: TrialNumber = None,
+    trial: Annotated[
+        int | None, typer.Option(min=0, help="Trial of the run (default: the knee of those front members that route).")
+    ] = None,
     seeds: Seeds = 1,
     out: Annotated[Path | None, typer.Option(help="Write a Markdown page too.")] = None,
     json: Json = False,
@@ -37,12 +39,13 @@ def command(
     from ..experiments.page import experiment_page
     from ..experiments.runner import known, run_experiments
     from ..records import make_room, write_text
-    from ..report.choice import chosen_trial
+    from ..report.choice import chosen_trial, routing_trial
     from ..runs import RunFolder
     from .live import console, watching
 
     folder = RunFolder.open(run)
-    asked, chosen = known(name), chosen_trial(folder, trial)
+    asked = known(name)
+    chosen = routing_trial(folder) if trial is None else chosen_trial(folder, trial)
     device = load_device(folder.run().study.device)
     if out:
         make_room(out)

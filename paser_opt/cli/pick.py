@@ -27,15 +27,15 @@ UNITS = {
 
 
 def _quantity(text: str | None, option: str, unit: str) -> float | None:
-    """ "20ms", "0.02 s" or "0.02" → seconds (joules)."""
+    """ "20ms" or "0.02 s" → seconds (joules). A number alone could be either, and is refused."""
     if text is None:
         return None
     found = re.fullmatch(r"([0-9.]+(?:e[-+]?\d+)?)\s*([a-zµ]*)", text.strip().lower())
     known = [name for name in UNITS if name.endswith(unit)]
-    if not found or (found[2] and found[2] not in known):
+    if not found or found[2] not in known:
         raise ConfigError(f"{option} {text!r}: give a number with a unit of {', '.join(known)}")
     try:
-        return float(Decimal(found[1]) * UNITS.get(found[2], 1))  # 10.2ms is the very float that 0.0102 is
+        return float(Decimal(found[1]) * UNITS[found[2]])  # 10.2ms is the very float that 0.0102 is
     except InvalidOperation:
         raise ConfigError(f"{option} {text!r} is not a number") from None
 
@@ -77,10 +77,14 @@ def command(
     Example: [bold]paser-opt pick runs/quickstart --max-latency 20ms[/bold]
     """
     from ..report.choice import bounds, pick, pick_single
+    from ..report.findings import unsettled
+    from ..report.info import collect
+    from ..report.words import end_to_end
     from ..runs import RunFolder
     from .live import figure
 
-    trials = RunFolder.open(run).trials()
+    folder = RunFolder.open(run)
+    trials = folder.trials()
     caps = {
         "max_latency_s": _quantity(max_latency, "--max-latency", "s"),
         "max_energy_j": _quantity(max_energy, "--max-energy", "j"),
@@ -102,16 +106,19 @@ def command(
         return
     test = f", test IoU {trial.test.iou:.3f}" if trial.test else ""
     cost = trial.val.cost
+    ran = f"end to end {end_to_end(trial.measured_latency, trial.measured_pace)}\n" if trial.measured_latency else ""
     typer.echo(
         f"trial {trial.number}: val IoU {trial.val.iou:.3f}{test}, {figure('latency', cost.latency_s.value)} "
         f"({cost.latency_s.how}), {cost.gflops:.3g} GFLOPs, energy {figure('energy', cost.energy_j.value)} "
-        f"({cost.energy_j.reason or cost.energy_j.how})\n"
+        f"({cost.energy_j.reason or cost.energy_j.how})\n{ran}"
         f"λ {trial.pipeline.cost_weight:.3g}, β {trial.pipeline.distill_weight:g}, S {trial.pipeline.mc_samples}, "
         f"grid {trial.pipeline.grid[0]}x{trial.pipeline.grid[1]}, models "
         + ", ".join(
             f"f_{i} base {m.base} depth {m.depth} scale {m.scale:g}" for i, m in enumerate(trial.pipeline.models)
         )
     )
+    for said in unsettled(collect(folder)):
+        typer.echo(f"! {said}: latencies built on them are uncertain; measure again on an idle machine", err=True)
     capped = any(limit is not None for limit in caps.values())
     if capped and (single := pick_single(trials, better_than=trial.val.iou, **caps)):
         typer.echo(

@@ -99,8 +99,12 @@ def command(
         )  # fmt: skip
     page = write_report(run)
     done = len(run.trials())
-    if done < total and not quiet:
-        console.print(f"{done} of {total} trials: the time limit over all sessions is spent; give a longer --timeout")
+    if done < total and limit and not quiet:
+        console.print(
+            f"{done} of {total} trials: the time limit over all sessions, {limit:g} s, is spent. The same command with "
+            f"--timeout {2 * limit:g} goes on.",
+            soft_wrap=True,
+        )
     if json:
         typer.echo((run.path / "front.json").read_text(encoding="utf-8"))
     elif not quiet:

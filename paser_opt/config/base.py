@@ -13,6 +13,8 @@ __all__ = [
     "Base",
     "Config",
     "Context",
+    "Corruption",
+    "CorruptionOrNone",
     "CostKind",
     "Depth",
     "Grid",
@@ -31,6 +33,8 @@ CostKind = Literal["params", "flops", "latency", "energy", "memory"]
 RuntimeName = Literal["auto", "eager", "compile", "onnx", "onnx-int8", "torchscript"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Standardise = Literal["dataset", "image"]
+Corruption = Literal["gaussian", "salt_and_pepper", "speckle", "blur", "contrast", "occlusion"]
+CorruptionOrNone = Literal["gaussian", "salt_and_pepper", "speckle", "blur", "contrast", "occlusion", "none"]
 Objective = Literal["iou", "gflops", "latency", "energy", "memory"]
 FLAT = 1e-6
 """A standard deviation under it is that of a constant channel, and taken as 1."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from .base import Config, Side, Standardise, listed
+from .base import Config, Corruption, CorruptionOrNone, Side, Standardise, listed
 
 __all__ = ["DataConfig"]
 
@@ -37,11 +37,11 @@ class DataConfig(Config):
     )
     digits: int = Field(4, ge=1, le=64, description="mnist: digits on one canvas")
     target: Literal["foreground", "digit"] = Field("foreground", description="mnist: what the mask says")
-    corruption: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
+    corruption: Annotated[tuple[CorruptionOrNone, ...], BeforeValidator(listed)] = Field(
         (), description='named corruption of every image; of several, each image has one in turn ("none": as it is)'
     )
     severity: int = Field(3, ge=1, le=5, description="severity of the corruption")
-    augment: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
+    augment: Annotated[tuple[Corruption, ...], BeforeValidator(listed)] = Field(
         (),
         description="augmentation: every training image comes again under each of these corruptions, in a severity "
         "drawn for it; val and test have none",
@@ -88,12 +88,27 @@ class DataConfig(Config):
             raise ValueError("folds = 1 leaves nothing to train on: 0 (parts) or 2 … 10")
         return folds
 
+    @field_validator("augment")
+    @classmethod
+    def _augment(cls, augment: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(augment)) < len(augment):
+            raise ValueError("name each corruption once")
+        return augment
+
     @field_validator("holdout")
     @classmethod
     def _holdout(cls, holdout: tuple[float, float]) -> tuple[float, float]:
         if min(holdout) <= 0 or sum(holdout) >= 0.9:
             raise ValueError(f"holdout {holdout}: both shares must be > 0 and leave at least 10 % for training")
         return holdout
+
+    @model_validator(mode="after")
+    def _copies(self) -> DataConfig:
+        if "contrast" in self.augment and self.standardise == "image":
+            raise ValueError(
+                'augment: under standardise = "image" a copy of another contrast is the image again; leave contrast out'
+            )
+        return self
 
     @model_validator(mode="after")
     def _kind(self) -> DataConfig:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .base import Base, Config, Context, CostKind, Depth, Grid, Halo, Scale
+from .base import Base, Config, Context, CorruptionOrNone, CostKind, Depth, Grid, Halo, Scale
 
 __all__ = ["PipelineConfig", "PolicyConfig", "Size", "StaticSize", "TrainConfig", "UNetConfig"]
 
@@ -36,7 +36,7 @@ class UNetConfig(Size):
     dropout: float = Field(0.5, ge=0, lt=1, description="after each level down and the first up (paper: 0.5)")
     in_channels: int = Field(1, ge=1)
     classes: int = Field(3, ge=2)
-    corruption: str | None = Field(
+    corruption: CorruptionOrNone | None = Field(
         None, description="it trains on the images under this corruption alone, until fine-tuning"
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from .base import Base, Config, Context, CostKind, Depth, Grid, Halo, Objective, Scale, listed
+from .base import Base, Config, Context, CorruptionOrNone, CostKind, Depth, Grid, Halo, Objective, Scale, listed
 from .data import DataConfig
 from .pipeline import StaticSize, TrainConfig
 
@@ -41,7 +41,7 @@ class ModelSpace(Config):
     base: Annotated[tuple[Base, ...], BeforeValidator(listed), Field(min_length=1)]
     depth: Annotated[tuple[Depth, ...], BeforeValidator(listed), Field(min_length=1)]
     scale: Annotated[tuple[Scale, ...], BeforeValidator(listed), Field(min_length=1)] = (1.0,)
-    corruption: str | None = Field(
+    corruption: CorruptionOrNone | None = Field(
         None,
         description="it trains, until fine-tuning, on the images under this corruption alone, one of data.corruption; "
         '"none": those left as they are; left out: all',

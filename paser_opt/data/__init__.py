@@ -28,7 +28,7 @@ from ..patches import IGNORE
 from ..progress import Progress, Silent
 from ..records import DataSummary
 from . import folder, mnist, synthetic
-from .corruptions import NONE, SEVERITIES, corrupt, corruption
+from .corruptions import NONE, SEVERITIES, corrupt
 from .splits import Part, Splits, divide
 
 __all__ = ["DATASETS", "Part", "SegmentationData", "Source", "load"]
@@ -168,9 +168,6 @@ def load(config: DataConfig, *, progress: Progress | None = None) -> Segmentatio
     """
     source = DATASETS[config.kind]
     _check_fields(config, source)
-    for name in (*config.corruption, *config.augment):
-        corruption(name)
-    _check_copies(config)
     splits = source.read(config, progress or Silent())
     class_names = config.classes or splits.class_names
     if len(class_names) != len(splits.class_names):
@@ -219,18 +216,6 @@ def _corrupted(part: Part, config: DataConfig, generator: torch.Generator) -> Pa
     for first, name in enumerate(config.corruption):
         images[first::kinds] = corrupt(part.images[first::kinds], name, config.severity, generator)
     return replace(part, images=images, corruptions=tuple(config.corruption[i % kinds] for i in range(len(part))))
-
-
-def _check_copies(config: DataConfig) -> None:
-    if NONE in config.augment:
-        raise ConfigError(f'[data] augment: "{NONE}" would show every image twice; leave it out')
-    if len(set(config.augment)) < len(config.augment):
-        raise ConfigError(f"[data] augment = {list(config.augment)}: name each corruption once")
-    if "contrast" in config.augment and config.standardise == "image":
-        raise ConfigError(
-            '[data] augment: under standardise = "image" a copy of another contrast is the image again; '
-            "leave contrast out"
-        )
 
 
 def _with_copies(own: Part, clean: Part, config: DataConfig) -> Part:

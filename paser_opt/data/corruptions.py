@@ -12,13 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigError
-
-__all__ = ["CORRUPTIONS", "NONE", "SEVERITIES", "Corruption", "corrupt", "corruption"]
+__all__ = ["CORRUPTIONS", "NONE", "SEVERITIES", "Corrupt", "corrupt"]
 
 SEVERITIES = range(1, 6)
 
-Corruption = Callable[[Tensor, int, torch.Generator], Tensor]
+Corrupt = Callable[[Tensor, int, torch.Generator], Tensor]
 """(images (N, C, H, W) in [0, 1], severity 1 … 5, generator) → images of the same shape, not yet clamped."""
 
 
@@ -76,7 +74,7 @@ def occlusion(images: Tensor, severity: int, generator: torch.Generator) -> Tens
 NONE = "none"
 """An image as it is, among others that are not."""
 
-CORRUPTIONS: dict[str, Corruption] = {
+CORRUPTIONS: dict[str, Corrupt] = {  # the names that config/base.py knows
     "gaussian": gaussian,
     "salt_and_pepper": salt_and_pepper,
     "speckle": speckle,
@@ -86,19 +84,6 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
-def _as_it_is(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    return images
-
-
-def corruption(name: str) -> Corruption:
-    """The corruption of that name; "none" leaves images be. Raises ConfigError that lists the known ones."""
-    if name == NONE:
-        return _as_it_is
-    if name not in CORRUPTIONS:
-        raise ConfigError(f"unknown corruption {name!r}; known: {', '.join([*CORRUPTIONS, NONE])}")
-    return CORRUPTIONS[name]
-
-
 def corrupt(images: Tensor, name: str, severity: int, generator: torch.Generator) -> Tensor:
-    """Images (N, C, H, W) in [0, 1] with the named corruption, again in [0, 1]. Raises ConfigError."""
-    return corruption(name)(images, severity, generator).clamp(0, 1)
+    """Images (N, C, H, W) in [0, 1] with the named corruption, again in [0, 1]; "none" leaves them be."""
+    return images if name == NONE else CORRUPTIONS[name](images, severity, generator).clamp(0, 1)

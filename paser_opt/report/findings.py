@@ -12,7 +12,7 @@ from ..records import Alone, TrialRecord
 from . import words
 from .info import Info, Point
 
-__all__ = ["Finding", "answer", "findings"]
+__all__ = ["Finding", "answer", "findings", "unsettled"]
 
 COLLAPSED = 0.99
 """Share of the patches from which on a policy has collapsed onto one model."""
@@ -20,6 +20,10 @@ ALIKE = 1.5
 """Dearest over cheapest model below which routing has nothing to save."""
 FEW = 20
 """Complete trials below which the front still moves with every trial."""
+TOO_FEW = 3
+"""Complete trials below which nothing is advised without saying so."""
+DEARER = 1.1
+"""A single model of a higher IoU that costs up to so many times what the chosen route does is named beside it."""
 FEW_IMAGES = 20
 """Images of val or test below which a 95 % interval by resampling them is too narrow by a tenth, with a few by far
 more: of a mean over n images, sqrt((n - 1) / n) · 1.96 over Student's t of n - 1."""
@@ -38,6 +42,9 @@ def answer(info: Info) -> str:
     """The report in one sentence: what to deploy, a single model where no route earns its cost."""
     if info.knee is None:
         return "No trial is complete, so there is nothing to deploy yet"
+    count = len(info.points)
+    plural = "s" if count > 1 else ""
+    early = f"Too early to say, after {count} complete trial{plural}. So far: " if count < TOO_FEW else ""
     chosen = info.point(info.knee)
     score = chosen.test_iou or chosen.iou
     assert score is not None  # a routed pipeline always has its val interval
@@ -48,12 +55,24 @@ def answer(info: Info) -> str:
     if better:
         best = max(better, key=lambda point: point.figures["iou"])
         return (
-            f"Deploy {best.label}: IoU {best.figures['iou']:.2f} at {_costs(best, info)} on {info.run.study.device} "
-            f"(val) – the route at the knee of the front is not better beyond the noise"
+            f"{early}Deploy {best.label}: IoU {best.figures['iou']:.2f} at {_costs(best, info)} on "
+            f"{info.run.study.device} (val) – the route at the knee of the front is not better beyond the noise"
         )
+    near = [
+        point
+        for point in info.alone
+        if point.figures["iou"] > chosen.figures["iou"]
+        and all(point.figures[name] <= DEARER * chosen.figures[name] for name in costs)
+    ]
+    beside = ""
+    if near:
+        best = max(near, key=lambda point: point.figures["iou"])
+        reach = f"{best.figures['iou']:.2f} instead of {chosen.figures['iou']:.2f}"
+        beside = f"; {best.label} has {reach} on val, at {_costs(best, info)}"
     return (
-        f"Deploy trial {chosen.trial}: IoU {score.value:.2f} at {_costs(chosen, info)} on {info.run.study.device} "
-        f"({'test' if chosen.test_iou else 'val'}, 95 %: {score.low:.2f} … {score.high:.2f})"
+        f"{early}Deploy trial {chosen.trial}: IoU {score.value:.2f} at {_costs(chosen, info)} on "
+        f"{info.run.study.device} ({'test' if chosen.test_iou else 'val'}, 95 %: {score.low:.2f} … {score.high:.2f})"
+        f"{beside}"
     )
 
 
@@ -267,20 +286,31 @@ def _optimism(info: Info) -> Iterator[Finding]:
         yield Finding(False, "Selection was optimistic", text)
 
 
+def unsettled(info: Info) -> list[str]:
+    """Of each device whose profile has latencies that did not settle: how many."""
+    counts = {
+        device: sum(not entry.latency.stable for entry in profile.entries.values())
+        for device, profile in info.profiles.items()
+    }
+    return [
+        f"{shaky} of {len(info.profiles[device].entries)} measurements on {device} did not settle"
+        for device, shaky in counts.items()
+        if shaky
+    ]
+
+
 def _unstable(info: Info) -> Iterator[Finding]:
-    for device, profile in info.profiles.items():
-        shaky = [entry for entry in profile.entries.values() if not entry.latency.stable]
-        if shaky:
-            text = (
-                f"{len(shaky)} of {len(profile.entries)} measurements on {device} did not settle (see below which "
-                "and why). Costs built on them are uncertain; measure again on an idle machine."
-            )
-            yield Finding(False, "Some latencies are unstable", text)
+    for said in unsettled(info):
+        text = f"{said} (see below which and why). Costs built on them are uncertain; measure again on an idle machine."
+        yield Finding(False, "Some latencies are unstable", text)
 
 
 def _few(info: Info) -> Iterator[Finding]:
     if 0 < len(info.points) < FEW:
-        text = f"{len(info.points)} complete trials: the front will still move. Run the search on for more."
+        count, asked = len(info.points), info.run.study.trials
+        of = f", of {asked} that the study asks for" if len(info.trials) < asked else ""
+        plural = "s" if count > 1 else ""
+        text = f"{count} complete trial{plural}{of}: the front will still move. Run the search on for more."
         yield Finding(False, "Few trials", text)
     few = [f"{count} in {part}" for part in ("val", "test") if (count := info.run.data.images[part]) < FEW_IMAGES]
     if few and info.points:

@@ -174,7 +174,10 @@ def test_report_and_pick_on_a_run(searched, paser_opt):
         assert paser_opt("pick", folder, option, bound).stdout.startswith(f"trial {number}: ")
     both = paser_opt("pick", folder, "--max-latency", "1ns", "--min-iou", "1")
     one_line(both, "the lowest --max-latency that", ", the highest --min-iou that", "each by itself; loosen one")
-    one_line(paser_opt("pick", folder, "--max-latency", "20 parsec"), "--max-latency '20 parsec'", "ms")
+    for nonsense in ("20 parsec", "20"):
+        one_line(paser_opt("pick", folder, "--max-latency", nonsense), f"--max-latency '{nonsense}'", "ms")
+    measured = json.loads(paser_opt("pick", folder, "--json").stdout)["measured_latency"]
+    assert ("end to end" in picked.stdout) == bool(measured)
 
 
 def test_validate_a_run(searched, paser_opt):

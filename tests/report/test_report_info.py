@@ -187,8 +187,20 @@ def test_a_single_model_that_beats_the_knee_is_the_answer(make_run: MakeRun) -> 
         update={"alone": [Alone(model=1, name="f_1", params=9, iou=0.6, cost=cost(0.02))]}
     )
     info = collect(make_run([trial(0, 0.6, 0.02, val=val)]))
-    assert answer(info).startswith("Deploy f_1 alone (trial 0's): IoU 0.60 at 20")
+    early = "Too early to say, after 1 complete trial. So far: "
+    assert answer(info).startswith(f"{early}Deploy f_1 alone (trial 0's): IoU 0.60 at 20")
     assert findings(info)[0].title == "A single model does as well as a route"
+
+
+@pytest.mark.parametrize(("latency_s", "said"), [(0.0219, True), (0.0221, False)])
+def test_a_better_single_model_that_is_little_dearer_is_named_beside_the_route(
+    latency_s: float, said: bool, make_run: MakeRun
+) -> None:
+    single = Alone(model=1, name="f_1", params=9, iou=0.7, cost=cost(latency_s))
+    val = evaluation(0.6, 0.02).model_copy(update={"alone": [single]})
+    sentence = answer(collect(make_run([trial(n, 0.6, 0.02, val=val) for n in range(3)]))).replace("\u00a0", " ")
+    beside = "; f_1 alone (trial 0's) has 0.70 instead of 0.60 on val, at 21.9 ms"
+    assert sentence.startswith("Deploy trial 0: IoU 0.60 at 20 ms on cpu") and sentence.endswith(beside) == said
 
 
 def test_collapse_and_like_prices_are_said(make_run: MakeRun) -> None:
