@@ -242,6 +242,8 @@ def importance_figure(importances: Sequence[Importances]) -> go.Figure:
     figure.update_layout(
         barmode="group", bargap=0.3, height=110 + 26 * max(1, len(order)) * max(1, len(importances)) ** 0.5
     )
+    # Above the bars: below them it would lie on the axis' title, on a phone.
+    figure.update_layout(margin={"t": 40}, legend={"y": 1.0, "yanchor": "bottom"})
     figure.update_xaxes(title="share of the importance", tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(type="category")
     return figure
@@ -294,12 +296,13 @@ def _dimension(column: Column, *, log: bool) -> dict[str, object]:
     label += f" ({unit})" if unit and unit != label else ""
     if not log or min(values) <= 0:
         few = sorted(set(values)) if len(set(values)) <= 8 and not column.objective else None
-        return {"label": label, "values": values, **({"tickvals": few} if few else {})}
+        ticks = {"tickvals": few, "ticktext": [f"{value:.3g}" for value in few]} if few else {}
+        return {"label": label, "values": values, **ticks}
     low, high = min(values), max(values)
-    ticks = [low * (high / low) ** (i / 4) for i in range(5)]
+    marks = [low * (high / low) ** (i / 4) for i in range(5)]
     return {
         "label": label,
         "values": [math.log10(value) for value in values],
-        "tickvals": [math.log10(tick) for tick in ticks],
-        "ticktext": [f"{tick:.3g}" for tick in ticks],
+        "tickvals": [math.log10(mark) for mark in marks],
+        "ticktext": [f"{mark:.3g}" for mark in marks],
     }
