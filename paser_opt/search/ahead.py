@@ -8,11 +8,12 @@ are left to them: they need costs.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..config import DataConfig, PipelineConfig, Size, StaticSize, Study, TrainConfig, UNetConfig
 from ..data import SegmentationData, load
@@ -21,7 +22,7 @@ from ..models import smallest_extent
 from ..patches import patch_size
 from ..progress import Progress, Silent
 from ..runs import RunFolder
-from ..train import ArtifactStore, train_unets, train_whole, training_device
+from ..train import Artifact, ArtifactStore, Tensors, train_unets, train_whole, training_device
 from .attempt import out_of_memory
 from .executors import LostError, MakeExecutor
 from .objective import Workshop
@@ -31,6 +32,7 @@ __all__ = [
     "Ahead",
     "Lesson",
     "fits",
+    "held",
     "lessons",
     "single_config",
     "single_training",
@@ -158,6 +160,38 @@ def train_study(
                *(f"{sized(one)} is larger than its windows" for one in every_size if one not in sizes)),
         size_bytes=sum(file.stat().st_size for file in store.folder.glob("*.safetensors")),
     )  # fmt: skip
+
+
+class _Held(ArtifactStore):
+    """Makes nothing: what it lacks raises LookupError."""
+
+    def get_or_make(self, key: str, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> Artifact:
+        found = self.get(key)
+        if found is None:
+            raise LookupError(key)
+        return found
+
+
+def held(study: Study, data: SegmentationData, run: RunFolder) -> str:
+    """In words: of how many of the pipelines that a search of ``study`` can ask for the run's store holds the UNets;
+    "" where the space does not say which those are."""
+    try:
+        pipelines = every_unet(study, channels=data.channels, classes=data.classes)
+    except ConfigError:
+        return ""
+    fit = [one for one in pipelines if not unfit(one, data)]
+    missing = 0
+    for one in fit:
+        try:
+            train_unets(one, data, _Held(run.artifacts), device=training_device(), progress=Silent())
+        except LookupError:
+            missing += 1
+    if not missing:
+        return f"the UNets of all {len(fit)} pipelines lie in {run.artifacts}: none trains here"
+    return (
+        f"the UNets of {len(fit) - missing} of {len(fit)} pipelines lie in {run.artifacts}; the others train here. "
+        "What another version of paser-opt trained, or the same one for other data or settings, is not taken"
+    )
 
 
 def train_ahead(

@@ -28,6 +28,7 @@ from ..pareto import front, hypervolume, reference_point
 from ..records import STEPS, RunRecord, TrialRecord, versions, write_text
 from ..runs import RunFolder
 from ..train import ArtifactStore, History, training_device
+from .ahead import held
 from .attempt import Job, Outcome
 from .executors import Executor, Here, LostError, MakeExecutor
 from .finish import finish
@@ -75,6 +76,8 @@ def search(
     run = RunFolder(folder)
     device_bench = open_bench(device, estimate=estimate)
     data = load(study.data, progress=watcher)  # before anything is written: a fault in the data leaves no trace
+    if run.only_trained and (said := held(study, data, run)):
+        watcher.note(said)
     with run.locked():
         bench = Bench(
             study=study,

@@ -1,6 +1,6 @@
 """Training: the four stages of PaSeR as functions with seeds, one loop, one store."""
 
-from .artifacts import ArtifactStore, Tensors
+from .artifacts import Artifact, ArtifactStore, Tensors
 from .distill import teacher_logits
 from .loop import History, seeded, training_device
 from .pipeline import restore_pipeline, train_pipeline, train_unets
@@ -14,6 +14,7 @@ from .whole import Single, converged, train_whole, whole_epochs
 
 __all__ = [
     "TRAINED_S",
+    "Artifact",
     "ArtifactStore",
     "Bandit",
     "History",

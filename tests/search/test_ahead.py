@@ -64,6 +64,17 @@ class Doomed:
     def close(self): ...
 
 
+class Noted(Unwatched):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = []
+
+    def note(self, text):
+        self.said.append(text)
+
+
 def test_a_static_front_finds_its_unets(run):
     before = unets(run)
     static_front(run, device=CPU, models=2, int8=False, progress=Silent(), executor=partial(Noting, run=run))
@@ -92,7 +103,9 @@ def test_what_was_trained_without_measuring_is_found_by_a_search_and_its_static_
     trained = unets(run)
     run.profile_file("cpu").parent.mkdir()
     run.profile_file("cpu").write_text(tiny_profile, encoding="utf-8")
-    search(tiny_study, run.path, device=CPU, trials=4, timeout_s=None, watcher=Unwatched())
+    noting = Noted()
+    search(tiny_study, run.path, device=CPU, trials=4, timeout_s=None, watcher=noting)
+    assert noting.said[0] == f"the UNets of all 16 pipelines lie in {run.artifacts}: none trains here"
     static_front(run, device=CPU, models=2, int8=False, progress=Silent())
     trial = next(one for one in run.trials() if one.test)
     effort = Effort(seeds=2, points=2, static=2, int8=False, reinforce=False)
@@ -103,6 +116,19 @@ def test_what_was_trained_without_measuring_is_found_by_a_search_and_its_static_
     other = tiny_study.model_copy(update={"data": tiny_study.data.model_copy(update={"seed": 7})})
     with pytest.raises(RunError, match="holds a run on other data"):
         train_study(other, run, **ahead)
+
+
+def test_unets_that_do_not_fit_are_told_of_before_others_train(tiny_study, tiny_profile, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    train_study(
+        tiny_study.model_copy(update={"seed": 7}), run, seeds=1, static=2, progress=Silent(),
+        executor=partial(Subprocesses, workers=2),
+    )  # fmt: skip
+    run.profile_file("cpu").parent.mkdir()
+    run.profile_file("cpu").write_text(tiny_profile, encoding="utf-8")
+    noting = Noted()
+    search(tiny_study, run.path, device=CPU, trials=1, timeout_s=None, watcher=noting)
+    assert noting.said[0].startswith(f"the UNets of 0 of 16 pipelines lie in {run.artifacts}; the others train here. ")
 
 
 def test_what_does_not_fit_the_images_is_named_and_left_out(tiny_study, tmp_path):
