@@ -187,9 +187,9 @@ def held(study: Study, data: SegmentationData, run: RunFolder) -> str:
         except LookupError:
             missing += 1
     if not missing:
-        return f"the UNets of all {len(fit)} pipelines lie in {run.artifacts}: none trains here"
+        return f"{run.artifacts} holds the UNets of every pipeline ({len(fit)}): none trains here"
     return (
-        f"the UNets of {len(fit) - missing} of {len(fit)} pipelines lie in {run.artifacts}; the others train here. "
+        f"{run.artifacts} holds the UNets of {len(fit) - missing} out of {len(fit)} pipelines; the others train here. "
         "What another version of paser-opt trained, or the same one for other data or settings, is not taken"
     )
 

@@ -105,7 +105,7 @@ def test_what_was_trained_without_measuring_is_found_by_a_search_and_its_static_
     run.profile_file("cpu").write_text(tiny_profile, encoding="utf-8")
     noting = Noted()
     search(tiny_study, run.path, device=CPU, trials=4, timeout_s=None, watcher=noting)
-    assert noting.said[0] == f"the UNets of all 16 pipelines lie in {run.artifacts}: none trains here"
+    assert noting.said[0] == f"{run.artifacts} holds the UNets of every pipeline (16): none trains here"
     static_front(run, device=CPU, models=2, int8=False, progress=Silent())
     trial = next(one for one in run.trials() if one.test)
     effort = Effort(seeds=2, points=2, static=2, int8=False, reinforce=False)
@@ -128,7 +128,7 @@ def test_unets_that_do_not_fit_are_told_of_before_others_train(tiny_study, tiny_
     run.profile_file("cpu").write_text(tiny_profile, encoding="utf-8")
     noting = Noted()
     search(tiny_study, run.path, device=CPU, trials=1, timeout_s=None, watcher=noting)
-    assert noting.said[0].startswith(f"the UNets of 0 of 16 pipelines lie in {run.artifacts}; the others train here. ")
+    assert noting.said[0].startswith(f"{run.artifacts} holds the UNets of 0 out of 16 pipelines; the others train here. ")
 
 
 def test_what_does_not_fit_the_images_is_named_and_left_out(tiny_study, tmp_path):
