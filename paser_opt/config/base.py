@@ -34,7 +34,7 @@ RuntimeName = Literal["auto", "eager", "compile", "onnx", "onnx-int8", "torchscr
 Precision = Literal["fp32", "bf16", "fp16"]
 Standardise = Literal["dataset", "image"]
 Corruption = Literal["gaussian", "salt_and_pepper", "speckle", "blur", "contrast", "occlusion"]
-CorruptionOrNone = Literal["gaussian", "salt_and_pepper", "speckle", "blur", "contrast", "occlusion", "none"]
+CorruptionOrNone = Literal[Corruption, "none"]
 Objective = Literal["iou", "gflops", "latency", "energy", "memory"]
 FLAT = 1e-6
 """A standard deviation under it is that of a constant channel, and taken as 1."""

@@ -42,9 +42,7 @@ def answer(info: Info) -> str:
     """The report in one sentence: what to deploy, a single model where no route earns its cost."""
     if info.knee is None:
         return "No trial is complete, so there is nothing to deploy yet"
-    count = len(info.points)
-    plural = "s" if count > 1 else ""
-    early = f"Too early to say, after {count} complete trial{plural}. So far: " if count < TOO_FEW else ""
+    early = f"Too early to say, after {_complete(info)}. So far: " if len(info.points) < TOO_FEW else ""
     chosen = info.point(info.knee)
     score = chosen.test_iou or chosen.iou
     assert score is not None  # a routed pipeline always has its val interval
@@ -307,10 +305,9 @@ def _unstable(info: Info) -> Iterator[Finding]:
 
 def _few(info: Info) -> Iterator[Finding]:
     if 0 < len(info.points) < FEW:
-        count, asked = len(info.points), info.run.study.trials
+        asked = info.run.study.trials
         of = f", of {asked} that the study asks for" if len(info.trials) < asked else ""
-        plural = "s" if count > 1 else ""
-        text = f"{count} complete trial{plural}{of}: the front will still move. Run the search on for more."
+        text = f"{_complete(info)}{of}: the front will still move. Run the search on for more."
         yield Finding(False, "Few trials", text)
     few = [f"{count} in {part}" for part in ("val", "test") if (count := info.run.data.images[part]) < FEW_IMAGES]
     if few and info.points:
@@ -338,6 +335,11 @@ def _notes(info: Info) -> Iterator[Finding]:
     if info.points and not any(point.tag == "paper" for point in info.points):
         text = "No complete trial carries the paper's choices (λ = 0.5, β = 0.01, S = 5, cost = parameters)."
         yield Finding(False, "The paper's configuration is not shown", text)
+
+
+def _complete(info: Info) -> str:
+    count = len(info.points)
+    return f"{count} complete trial{'s' if count > 1 else ''}"
 
 
 def _named(trials: list[int]) -> str:

@@ -187,7 +187,8 @@ def held(study: Study, data: SegmentationData, run: RunFolder) -> str:
         except LookupError:
             missing += 1
     if not missing:
-        return f"{run.artifacts} holds the UNets of every pipeline ({len(fit)}): none trains here"
+        again = "; they train again up to each rung" if any(share < 1 for share in study.rungs) else ""
+        return f"{run.artifacts} holds the UNets of every pipeline ({len(fit)}){again}"
     return (
         f"{run.artifacts} holds the UNets of {len(fit) - missing} out of {len(fit)} pipelines; the others train here. "
         "What another version of paser-opt trained, or the same one for other data or settings, is not taken"

@@ -11,12 +11,13 @@ import pytest
 from paser_opt.catalog import load_device
 from paser_opt.cli.live import _Silent as Unwatched
 from paser_opt.config import Range, StaticSize
+from paser_opt.data import load
 from paser_opt.errors import ConfigError, DivergedError, RunError
 from paser_opt.experiments.runner import run_experiments
 from paser_opt.progress import Silent
 from paser_opt.runs import RunFolder
 from paser_opt.search import Effort, compare_run, search, static_front, train_study
-from paser_opt.search.ahead import Lesson, train_ahead
+from paser_opt.search.ahead import Lesson, held, train_ahead
 from paser_opt.search.executors import LostError, Subprocesses
 from paser_opt.search.pipelines import trial_pipeline
 from paser_opt.search.space import static_sizes
@@ -105,7 +106,9 @@ def test_what_was_trained_without_measuring_is_found_by_a_search_and_its_static_
     run.profile_file("cpu").write_text(tiny_profile, encoding="utf-8")
     noting = Noted()
     search(tiny_study, run.path, device=CPU, trials=4, timeout_s=None, watcher=noting)
-    assert noting.said[0] == f"{run.artifacts} holds the UNets of every pipeline (16): none trains here"
+    assert noting.said[0] == f"{run.artifacts} holds the UNets of every pipeline (16)"
+    rungs = tiny_study.model_copy(update={"rungs": (0.5, 1.0)})
+    assert held(rungs, load(rungs.data), run).endswith("; they train again up to each rung")
     static_front(run, device=CPU, models=2, int8=False, progress=Silent())
     trial = next(one for one in run.trials() if one.test)
     effort = Effort(seeds=2, points=2, static=2, int8=False, reinforce=False)
